@@ -1,0 +1,411 @@
+/*
+ * Engine.IO sessions: states, heartbeat, the outgoing queue, and the table
+ * that finds them by their id.  The Socket.IO sockets on top of a session
+ * are in ngx_sio_socket.h.
+ *
+ * Layer:      core.  Knows the protocol and time; HTTP, WebSocket I/O, the
+ *             hub and the webhooks are reached through ngx_sio_ops_t.
+ * Ownership:  a session belongs to one engine (one zone in one worker) and
+ *             is freed with its last reference; the table holds one while
+ *             the session is open.
+ * Hostile:    everything that clients send arrives here after framing.
+ * Reference:  protocol.md 1.4 to 1.9 and 2.2.
+ *
+ *        GET, no sid                       Upgrade, no sid
+ *             |                                   |
+ *             v       Upgrade with sid            |
+ *          POLLING -----------------> PROBING     |
+ *           | ^ |                      |    |     |
+ *           | | +-----+                |    |     |
+ *           | +-------|- gone, timeout-+    | "5" |
+ *           |         |                     v     v
+ *           |   server ends,                WEBSOCKET
+ *           |   no poll waits                  |
+ *           |         v                        |
+ *           |       LINGER                     |
+ *           |         |                        |
+ *           +---------+------> CLOSED <--------+
+ *
+ * While PROBING polling stays in charge; a waiting poll, and each one that
+ * comes, is answered at once.  In LINGER the sockets are gone and the next
+ * poll fetches the rest and the close packet.
+ */
+
+
+#ifndef _NGX_SIO_SESSION_H_INCLUDED_
+#define _NGX_SIO_SESSION_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "ngx_sio_msg.h"
+
+
+#define NGX_SIO_SID_LEN         32      /* of an Engine.IO id, characters */
+#define NGX_SIO_SOCKET_SID_LEN  20      /* of a Socket.IO id, characters */
+
+
+typedef struct ngx_sio_engine_s   ngx_sio_engine_t;
+typedef struct ngx_sio_session_s  ngx_sio_session_t;
+typedef struct ngx_sio_socket_s   ngx_sio_socket_t;
+typedef struct ngx_sio_ack_s      ngx_sio_ack_t;
+typedef struct ngx_sio_nsp_s      ngx_sio_nsp_t;
+
+
+typedef enum {
+    NGX_SIO_REASON_CLIENT_DISCONNECT = 0,  /* client namespace disconnect */
+    NGX_SIO_REASON_SERVER_DISCONNECT,      /* server namespace disconnect */
+    NGX_SIO_REASON_TRANSPORT_CLOSE,
+    NGX_SIO_REASON_TRANSPORT_ERROR,
+    NGX_SIO_REASON_PING_TIMEOUT,
+    NGX_SIO_REASON_PARSE_ERROR,
+    NGX_SIO_REASON_FORCED_CLOSE,
+    NGX_SIO_REASON_FORCED_SERVER_CLOSE,
+    NGX_SIO_REASON_SHUTTING_DOWN,
+    NGX_SIO_REASON_SLOW_CONSUMER,
+    NGX_SIO_REASON_WORKER_LOST,
+    NGX_SIO_REASONS
+} ngx_sio_reason_e;
+
+/* Node's words, and ours. */
+extern ngx_str_t  ngx_sio_reasons[NGX_SIO_REASONS];
+
+
+/*
+ * A polling request that waits for its answer, wherever it is: opaque to
+ * the core, all zero means nobody.
+ */
+typedef struct {
+    uint16_t        slot;         /* the worker that has the HTTP request, */
+    uint16_t        unused;
+    uint32_t        generation;   /* see ngx_sio_hub_addr_t */
+    uint32_t        index;        /* the request in that worker's table, */
+    uint32_t        serial;       /* never 0, never the same twice */
+} ngx_sio_waiter_t;
+
+#define ngx_sio_waiter_set(w)       ((w)->serial != 0)
+#define ngx_sio_waiter_equal(a, b)  (ngx_memcmp(a, b, sizeof(ngx_sio_waiter_t)) == 0)
+
+
+typedef enum {
+    NGX_SIO_ANSWER_TEXT = 0,      /* 200, text/plain, a payload */
+    NGX_SIO_ANSWER_BINARY,        /* 200, application/octet-stream (EIO 3) */
+    NGX_SIO_ANSWER_OK,            /* 200, text/html, "ok" */
+    NGX_SIO_ANSWER_BAD,           /* 400, empty */
+    NGX_SIO_ANSWER_UNKNOWN,       /* 400, code 1, Session ID unknown */
+    NGX_SIO_ANSWER_MISMATCH       /* 400, code 3, Bad request */
+} ngx_sio_answer_e;
+
+
+typedef struct {
+    ngx_msec_t      ping_interval;
+    ngx_msec_t      ping_timeout;
+    ngx_msec_t      upgrade_timeout;
+    ngx_msec_t      connect_timeout;
+    size_t          max_payload;        /* octets of one body or message */
+    size_t          send_buffer;        /* octets queued for one client */
+    ngx_uint_t      max_attachments;
+    unsigned        websocket:1;        /* upgrades are offered */
+} ngx_sio_session_conf_t;
+
+
+/*
+ * What the core asks of the layer above.  None of these may destroy the
+ * session they are called for, except through ngx_sio_session_close().
+ */
+typedef struct {
+    /* Answers a waiting request; body is borrowed, may be empty. */
+    void        (*answer)(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
+                    ngx_sio_answer_e kind, ngx_str_t *body);
+
+    /* There is something in the WebSocket's queue. */
+    void        (*ws_flush)(void *ws);
+
+    /*
+     * Write what is queued, then close with an empty close frame; with
+     * discard the queue is dropped.  The session forgets ws after the call.
+     * reason NGX_SIO_REASONS: only the probe ended, the session goes on.
+     */
+    void        (*ws_close)(ngx_sio_session_t *s, void *ws,
+                    ngx_uint_t reason, ngx_uint_t discard);
+
+    /* Hand over at once what has arrived on this WebSocket. */
+    void        (*ws_read)(void *ws);
+
+    /* Reading may go on after NGX_AGAIN from ngx_sio_session_receive(). */
+    void        (*ws_resume)(void *ws);
+
+    /* The session has closed; last call for it.  Frees s->data. */
+    void        (*closed)(ngx_sio_session_t *s, ngx_uint_t reason);
+
+    /* Is this namespace declared for the session? */
+    ngx_uint_t  (*allowed)(ngx_sio_session_t *s, ngx_str_t *nsp);
+
+    /*
+     * A client wants to enter a namespace.  Answered, at once or later, by
+     * ngx_sio_socket_accept() or ngx_sio_socket_refuse().  auth is raw JSON
+     * or empty.
+     */
+    void        (*connect)(ngx_sio_socket_t *so, ngx_str_t *auth);
+
+    /*
+     * An event or the answer to one of ours; all borrowed.  id is the
+     * client's acknowledgement id or NGX_SIO_PACKET_NO_ID.
+     */
+    void        (*event)(ngx_sio_socket_t *so, ngx_str_t *event,
+                    ngx_str_t *args, uint64_t id, ngx_str_t *attachments,
+                    ngx_uint_t n);
+    void        (*ack)(ngx_sio_socket_t *so, ngx_sio_ack_t *ack,
+                    ngx_str_t *args, ngx_str_t *attachments, ngx_uint_t n);
+
+    /*
+     * The socket ends; it is freed when this returns.  Called for every
+     * socket for which connect was, accepted or not, except after refuse.
+     */
+    void        (*disconnect)(ngx_sio_socket_t *so, ngx_uint_t reason);
+
+    /*
+     * A session moves to another worker: what the layer above keeps for it
+     * (so == NULL) and for each socket, as octets.
+     */
+    size_t      (*save_length)(ngx_sio_session_t *s, ngx_sio_socket_t *so);
+    u_char     *(*save)(ngx_sio_session_t *s, ngx_sio_socket_t *so, u_char *p);
+    ngx_int_t   (*restore)(ngx_sio_session_t *s, ngx_sio_socket_t *so,
+                    ngx_str_t *saved);
+
+    /* The session or socket has been saved and is freed without a word. */
+    void        (*moved)(ngx_sio_session_t *s, ngx_sio_socket_t *so);
+
+    /* Adds ", client: ..." to a log line about s. */
+    u_char     *(*log)(ngx_sio_session_t *s, u_char *buf, size_t len);
+} ngx_sio_ops_t;
+
+
+/* All sessions of one zone in one worker. */
+
+struct ngx_sio_engine_s {
+    const ngx_sio_ops_t    *ops;
+    void                   *data;          /* the layer above's */
+    uint64_t               *counters;      /* NGX_SIO_COUNT_..., never NULL */
+
+    ngx_log_t               log;           /* names engine->current */
+    ngx_sio_session_t      *current;
+
+    ngx_rbtree_t            sessions;      /* by id */
+    ngx_rbtree_node_t       sessions_sentinel;
+    ngx_rbtree_t            sockets;       /* by Socket.IO id */
+    ngx_rbtree_node_t       sockets_sentinel;
+    ngx_rbtree_t            nsps;          /* by name */
+    ngx_rbtree_node_t       nsps_sentinel;
+    ngx_queue_t             all;           /* sessions, for walks */
+
+    ngx_queue_t             dirty;         /* sessions with new output */
+    ngx_event_t             flush;         /* one for each turn */
+
+    uint64_t                mark;          /* see ngx_sio_rooms_select() */
+};
+
+
+/* indexes of engine->counters */
+
+enum {
+    NGX_SIO_COUNT_SESSIONS = 0,            /* gauges */
+    NGX_SIO_COUNT_WEBSOCKETS,
+    NGX_SIO_COUNT_SOCKETS,
+    NGX_SIO_COUNT_OPENED,                  /* totals from here */
+    NGX_SIO_COUNT_PACKETS_IN,
+    NGX_SIO_COUNT_PACKETS_OUT,
+    NGX_SIO_COUNT_BYTES_IN,
+    NGX_SIO_COUNT_BYTES_OUT,
+    NGX_SIO_COUNT_SLOW,
+    NGX_SIO_COUNT_REFUSED,
+    NGX_SIO_COUNT_PARSE_ERRORS,
+    NGX_SIO_COUNT_CORE                     /* first index of the layer above */
+};
+
+
+typedef struct ngx_sio_session_state_s  ngx_sio_session_state_t;
+
+
+/* A packet whose attachments are still coming. */
+
+typedef struct {
+    ngx_str_t               text;          /* allocated with this */
+    ngx_str_t              *attachments;   /* each allocated */
+    ngx_uint_t              n;             /* due */
+    ngx_uint_t              got;
+} ngx_sio_pending_t;
+
+
+struct ngx_sio_session_s {
+    ngx_rbtree_node_t               node;        /* engine->sessions */
+    ngx_queue_t                     all;         /* engine->all */
+    ngx_queue_t                     dirty;       /* engine->dirty if is_dirty */
+    ngx_queue_t                     sockets;     /* ngx_sio_socket_t.link */
+
+    ngx_sio_engine_t               *engine;
+    const ngx_sio_session_state_t  *state;
+    const ngx_sio_session_conf_t   *conf;
+    void                           *data;        /* the layer above's */
+    void                           *ws;          /* WebSocket, or NULL */
+
+    ngx_sio_out_t                   own;         /* queue while polling */
+    ngx_sio_out_t                  *out;         /* the one in charge */
+    ngx_sio_pending_t              *pending;     /* attachments due, or NULL */
+
+    ngx_sio_waiter_t                poll;        /* a GET that waits */
+    ngx_sio_waiter_t                post;        /* a POST in its body, or
+                                                    whose answer we keep back */
+
+    ngx_event_t                     timer;       /* not cancelable: the worker
+                                                    lives for its sessions */
+    ngx_msec_t                      ping_due;    /* send a ping; 0: no */
+    ngx_msec_t                      pong_due;    /* give up;  0: no */
+    ngx_msec_t                      upgrade_due; /* PROBING only */
+    ngx_msec_t                      connect_due; /* 0: a namespace was joined */
+
+    uint64_t                        packets_in;
+    uint64_t                        packets_out;
+
+    uint32_t                        refs;
+    uint16_t                        paused;      /* sockets that are not read */
+    unsigned                        revision:3;  /* 3 or 4 */
+    unsigned                        b64:1;       /* no binary on the wire */
+    unsigned                        is_dirty:1;
+    unsigned                        probed:1;    /* "2probe" was answered */
+    unsigned                        extended:1;  /* pong_due was, once */
+    unsigned                        post_done:1; /* post has been processed */
+    unsigned                        slow:1;      /* over its send buffer */
+    unsigned                        closing:1;   /* sockets are being ended */
+
+    u_char                          sid[NGX_SIO_SID_LEN];
+};
+
+
+/*
+ * NGX_ERROR: no memory.  counters has room for the layer above's indexes
+ * too and outlives the engine.
+ */
+ngx_int_t ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops,
+    void *data, uint64_t *counters, ngx_log_t *log);
+
+/* Closes every session, with reason. */
+void ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason);
+
+
+/*
+ * Opens a session.  sid is its id; revision 3 or 4; with b64 binary is never
+ * sent raw.  Without a WebSocket the caller answers the handshake with
+ * ngx_sio_session_open(); else it calls ngx_sio_session_attach() next.
+ * NULL: no memory.
+ */
+ngx_sio_session_t *ngx_sio_session_create(ngx_sio_engine_t *e,
+    const ngx_sio_session_conf_t *conf, u_char *sid, ngx_uint_t revision,
+    ngx_uint_t b64, void *data);
+
+ngx_sio_session_t *ngx_sio_session_find(ngx_sio_engine_t *e, u_char *sid);
+
+/*
+ * The open packet, "0{...}", as a message whose POLL, POLL3 and WS forms are
+ * what a handshake is answered with.  The caller has the reference.
+ */
+ngx_sio_msg_t *ngx_sio_session_open(ngx_sio_session_t *s);
+
+/*
+ * A session that begins on a WebSocket: out is the queue of that WebSocket
+ * (its form is set here) and the open packet is put into it.
+ * NGX_ERROR: no memory; close the session.
+ */
+ngx_int_t ngx_sio_session_attach(ngx_sio_session_t *s, void *ws,
+    ngx_sio_out_t *out);
+
+/*
+ * A WebSocket for a session that polls; b64 as in the WebSocket's own URL.
+ *
+ *   NGX_OK        PROBING; feed it with ngx_sio_session_receive()
+ *   NGX_DECLINED  the session upgrades already or has: accept the WebSocket
+ *                 and close it at once, the session is untouched
+ */
+ngx_int_t ngx_sio_session_probe(ngx_sio_session_t *s, void *ws,
+    ngx_sio_out_t *out, ngx_uint_t b64);
+
+/*
+ * One WebSocket message, complete.
+ *
+ *   NGX_OK     go on
+ *   NGX_AGAIN  taken; read no further until ops->ws_resume
+ *   NGX_DONE   ws has been closed through ops->ws_close meanwhile
+ */
+ngx_int_t ngx_sio_session_receive(ngx_sio_session_t *s, void *ws,
+    ngx_uint_t binary, ngx_str_t *data);
+
+/*
+ * The WebSocket ended by itself: reason TRANSPORT_CLOSE (peer closed) or
+ * TRANSPORT_ERROR (protocol or I/O error).  The session closes, or returns
+ * to polling when it was probing.
+ */
+void ngx_sio_session_ws_gone(ngx_sio_session_t *s, void *ws,
+    ngx_uint_t reason);
+
+/*
+ * Polling requests that carry the session's id, from this worker or another.
+ * revision is the request's EIO.  Each waiter is answered exactly once through
+ * ops->answer, at once or later; post_begin announces a body that is not
+ * complete yet, post follows, or abort.  octets: the content type was
+ * exactly application/octet-stream.
+ */
+void ngx_sio_session_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
+    ngx_uint_t revision);
+void ngx_sio_session_post_begin(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
+    ngx_uint_t revision);
+void ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
+    ngx_uint_t revision, ngx_uint_t octets, ngx_str_t *body);
+
+/* A request refused its own body (413): the session stays as it is. */
+void ngx_sio_session_post_refused(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+
+/* The client left a request: the session closes, "transport error". */
+void ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+
+/*
+ * Queues a message (shared) for the client; it leaves at the end of the
+ * turn.  A volatile one may be dropped, a client over its send buffer is
+ * closed soon.
+ */
+void ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg);
+
+/*
+ * The server's side ends the session: queued messages still reach the
+ * client.  The engine-level failures (parse error, ping timeout, transport
+ * ...) do not wait for a poll.
+ */
+void ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason);
+
+/* A socket's backend has too much, or no longer too much, to do. */
+void ngx_sio_session_pause(ngx_sio_session_t *s);
+void ngx_sio_session_resume(ngx_sio_session_t *s);
+
+/* "polling" or "websocket". */
+ngx_str_t *ngx_sio_session_transport(ngx_sio_session_t *s);
+
+#define ngx_sio_session_ref(s)  ((s)->refs++)
+void ngx_sio_session_unref(ngx_sio_session_t *s);
+
+
+/*
+ * Moving to another worker.  save writes all of the session, its sockets,
+ * rooms, queue and waiters; then ngx_sio_session_moved() frees it silently.  A
+ * session can be saved while POLLING only.
+ * restore opens it again: NULL when the octets make no sense or memory is
+ * short (then nothing is left behind).
+ */
+size_t ngx_sio_session_save_length(ngx_sio_session_t *s);
+u_char *ngx_sio_session_save(ngx_sio_session_t *s, u_char *p);
+void ngx_sio_session_moved(ngx_sio_session_t *s);
+ngx_sio_session_t *ngx_sio_session_restore(ngx_sio_engine_t *e,
+    const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved);
+
+
+#endif /* _NGX_SIO_SESSION_H_INCLUDED_ */

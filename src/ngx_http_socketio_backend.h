@@ -1,0 +1,62 @@
+/*
+ * The application behind a socket: connect, event, ack and disconnect become
+ * webhooks, one at a time and in order; their replies are applied.
+ *
+ * Layer:      top.
+ * Ownership:  so->data is a peer: user, state, sequence, waiting events, the
+ *             webhook in flight.  It outlives its socket until the disconnect
+ *             webhook has been answered.
+ * Hostile:    what clients send, and what backends reply.
+ * Reference:  product.md 3.
+ */
+
+
+#ifndef _NGX_HTTP_SOCKETIO_BACKEND_H_INCLUDED_
+#define _NGX_HTTP_SOCKETIO_BACKEND_H_INCLUDED_
+
+
+#include "ngx_http_socketio_wire.h"
+
+
+/* for ngx_sio_ops_t; s->data is the session's ngx_http_socketio_origin_t */
+
+void ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth);
+void ngx_http_socketio_backend_event(ngx_sio_socket_t *so, ngx_str_t *event,
+    ngx_str_t *args, uint64_t id, ngx_str_t *attachments, ngx_uint_t n);
+void ngx_http_socketio_backend_ack(ngx_sio_socket_t *so, ngx_sio_ack_t *ack,
+    ngx_str_t *args, ngx_str_t *attachments, ngx_uint_t n);
+void ngx_http_socketio_backend_disconnect(ngx_sio_socket_t *so,
+    ngx_uint_t reason);
+
+/*
+ * A socket moves to another worker.  A webhook in flight is not repeated:
+ * this worker finishes it and sends its outcome after the socket (entry
+ * REPLY, addressed to the socket's new owner); events that wait move along.
+ */
+size_t ngx_http_socketio_backend_save_length(ngx_sio_socket_t *so);
+u_char *ngx_http_socketio_backend_save(ngx_sio_socket_t *so, u_char *p);
+ngx_int_t ngx_http_socketio_backend_restore(ngx_sio_socket_t *so,
+    ngx_str_t *saved);
+void ngx_http_socketio_backend_moved(ngx_sio_socket_t *so,
+    ngx_sio_hub_addr_t to);
+
+/* The outcome of a webhook that another worker had in flight. */
+void ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w,
+    ngx_str_t *body);
+
+/* A worker died with outcomes that we were waiting for: they count as failed. */
+void ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t dead);
+
+/* A dead worker's journal record: its disconnect webhook is now ours to send. */
+void ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w,
+    uint64_t id, ngx_str_t *record);
+
+/* User of a socket, for variables; empty when there is none. */
+ngx_str_t *ngx_http_socketio_backend_user(ngx_sio_socket_t *so);
+
+/* Webhooks of this worker that are not answered yet: it must not exit. */
+ngx_uint_t ngx_http_socketio_backend_busy(ngx_http_socketio_worker_t *w);
+
+
+#endif /* _NGX_HTTP_SOCKETIO_BACKEND_H_INCLUDED_ */

@@ -1,0 +1,81 @@
+/*
+ * HTTP requests that wait for an answer from the log: polls, posts, upgrades
+ * and API calls, named across workers by index and serial, never by pointer.
+ *
+ * Layer:      top.
+ * Ownership:  the table belongs to its worker; an entry holds one count of
+ *             its request and is forgotten when the request is freed.
+ * Reference:  nginx-notes: "A request at the wrong worker".
+ */
+
+
+#ifndef _NGX_HTTP_SOCKETIO_PARK_H_INCLUDED_
+#define _NGX_HTTP_SOCKETIO_PARK_H_INCLUDED_
+
+
+#include "ngx_http_socketio_module.h"
+#include "ngx_sio_hub.h"
+#include "ngx_sio_session.h"
+
+
+typedef struct ngx_http_socketio_parked_s  ngx_http_socketio_parked_t;
+
+
+/*
+ * An answer has come: kind is an entry kind (ANSWER, SESSION, COMMAND), from
+ * the worker that sent it, body its octets (borrowed; of an ANSWER the first
+ * octet is ngx_sio_answer_e).  Called outside of any request's handler.  The
+ * entry stays until ngx_http_socketio_unpark().
+ */
+typedef void (*ngx_http_socketio_parked_pt)(ngx_http_socketio_parked_t *p,
+    ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
+
+
+struct ngx_http_socketio_parked_s {
+    ngx_http_request_t           *request;
+    ngx_http_socketio_worker_t   *worker;
+    ngx_http_socketio_parked_pt   answer;
+    void                         *data;        /* the caller's */
+    ngx_sio_waiter_t              waiter;      /* its name */
+    ngx_sio_hub_addr_t            owner;       /* who is to answer; slot
+                                                  NGX_SIO_HUB_ALL: several */
+    ngx_uint_t                    next_free;
+};
+
+
+typedef struct {
+    ngx_http_socketio_parked_t  **entries;
+    ngx_uint_t                    nentries;
+    ngx_uint_t                    free;        /* first free, or -1 */
+    ngx_uint_t                    used;
+    uint32_t                      serial;
+} ngx_http_socketio_park_t;
+
+
+/*
+ * Enters r into the table and registers a cleanup that forgets it; the
+ * caller takes care of r->main->count.  NULL: no memory.
+ */
+ngx_http_socketio_parked_t *ngx_http_socketio_park(
+    ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
+    ngx_http_socketio_parked_pt answer, void *data);
+
+/* Takes it out; the waiter's name is void from now on.  Safe to repeat. */
+void ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p);
+
+/* NULL: has been answered, or its client has left. */
+ngx_http_socketio_parked_t *ngx_http_socketio_parked(
+    ngx_http_socketio_worker_t *w, ngx_sio_waiter_t *waiter);
+
+/*
+ * A worker died: whoever waits for it alone gets an ANSWER with
+ * NGX_SIO_ANSWER_UNKNOWN; who waits for several gets kind 0 from it.
+ */
+void ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t dead);
+
+ngx_int_t ngx_http_socketio_park_init(ngx_http_socketio_worker_t *w);
+void ngx_http_socketio_park_done(ngx_http_socketio_worker_t *w);
+
+
+#endif /* _NGX_HTTP_SOCKETIO_PARK_H_INCLUDED_ */

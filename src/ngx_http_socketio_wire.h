@@ -1,0 +1,80 @@
+/*
+ * Commands: what the API, a webhook's reply, or the message queue asks of all
+ * workers, as one entry of the log.
+ *
+ * Layer:      top.
+ * Ownership:  a decoded command borrows the entry; its arrays are allocated
+ *             from the pool that is given.
+ * Reference:  product.md 3 and 4; protocol.md 5.
+ */
+
+
+#ifndef _NGX_HTTP_SOCKETIO_WIRE_H_INCLUDED_
+#define _NGX_HTTP_SOCKETIO_WIRE_H_INCLUDED_
+
+
+#include "ngx_http_socketio_worker.h"
+
+
+typedef enum {
+    NGX_HTTP_SOCKETIO_EMIT = 1,
+    NGX_HTTP_SOCKETIO_JOIN,
+    NGX_HTTP_SOCKETIO_LEAVE,
+    NGX_HTTP_SOCKETIO_KICK,        /* disconnect the sockets */
+    NGX_HTTP_SOCKETIO_RESPOND      /* answer the event id of target.to[0] */
+} ngx_http_socketio_command_e;
+
+
+typedef struct {
+    ngx_uint_t          type;          /* ngx_http_socketio_command_e */
+    ngx_sio_target_t    target;
+    ngx_str_t           json;          /* EMIT: the whole array, name included,
+                                          valid JSON; RESPOND: what is inside
+                                          the brackets */
+    ngx_str_t          *attachments;   /* raw octets */
+    ngx_uint_t          nattachments;
+    ngx_str_t           token;         /* EMIT: wants acks, as this token */
+    ngx_str_t          *rooms;         /* JOIN, LEAVE */
+    ngx_uint_t          nrooms;
+    uint64_t            id;            /* RESPOND */
+    unsigned            is_volatile:1;
+    unsigned            close:1;       /* KICK: the transport too */
+
+    ngx_sio_waiter_t    count;         /* whoever wants to know how many
+                                          sockets matched; unset: nobody */
+} ngx_http_socketio_command_t;
+
+
+/*
+ * Appends the command to the log; every worker of the host applies it when it
+ * reads it there, this one included.  With cmd->count set each live worker
+ * answers the waiter with kind COMMAND and a body of one uint32_t in host order;
+ * *members says which.
+ *
+ *   NGX_OK
+ *   NGX_BUSY      the log is full: try later
+ *   NGX_DECLINED  larger than an entry can be
+ *   NGX_ERROR     no memory
+ */
+ngx_int_t ngx_http_socketio_command_send(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, ngx_sio_hub_members_t *members);
+
+/*
+ * What one socket is sent or told outside of the log, unless entries of this
+ * worker are still unread there: then it takes the same way behind them, so
+ * that a reply's order holds.  The target is so; types EMIT, KICK, RESPOND.
+ * An EMIT with a token always goes through the log.  Codes as above.
+ */
+ngx_int_t ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
+    ngx_sio_socket_t *so, ngx_http_socketio_command_t *cmd);
+
+/* Applies a command to the sockets of this worker; returns how many matched. */
+ngx_uint_t ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, uint64_t position);
+
+/* NGX_OK, NGX_DECLINED: not a command, NGX_ERROR: no memory. */
+ngx_int_t ngx_http_socketio_command_decode(ngx_str_t *body,
+    ngx_http_socketio_command_t *cmd, ngx_pool_t *pool);
+
+
+#endif /* _NGX_HTTP_SOCKETIO_WIRE_H_INCLUDED_ */

@@ -1,0 +1,104 @@
+/*
+ * One zone in one worker: its hub, its sessions, and the requests that wait.
+ * Routes polling requests and upgrades to the worker that owns the session,
+ * moves sessions, and applies the entries of the log.
+ *
+ * Layer:      top; introduces core and hub to each other.
+ * Ownership:  made by init_process, freed by exit_process.
+ * Reference:  architecture.md 2 and 3.
+ */
+
+
+#ifndef _NGX_HTTP_SOCKETIO_WORKER_H_INCLUDED_
+#define _NGX_HTTP_SOCKETIO_WORKER_H_INCLUDED_
+
+
+#include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_park.h"
+#include "ngx_sio_hub.h"
+#include "ngx_sio_rooms.h"
+
+
+/* kinds of entries in the log */
+
+typedef enum {
+    NGX_HTTP_SOCKETIO_POLL = 1,    /* to the owner: a GET waits */
+    NGX_HTTP_SOCKETIO_POST_BEGIN,  /* ... a POST whose body is coming */
+    NGX_HTTP_SOCKETIO_POST,        /* ... a POST, body */
+    NGX_HTTP_SOCKETIO_REFUSED,     /* ... the body was too large */
+    NGX_HTTP_SOCKETIO_ABORT,       /* ... its client has left */
+    NGX_HTTP_SOCKETIO_UPGRADE,     /* ... a WebSocket arrived elsewhere */
+    NGX_HTTP_SOCKETIO_ANSWER,      /* to the waiter: the answer */
+    NGX_HTTP_SOCKETIO_OWNER,       /* to the waiter: the sender owns it now */
+    NGX_HTTP_SOCKETIO_SESSION,     /* to the asker: a session, saved */
+    NGX_HTTP_SOCKETIO_REPLY,       /* to the owner: a webhook's outcome */
+    NGX_HTTP_SOCKETIO_COMMAND      /* to all: ngx_http_socketio_wire.h */
+} ngx_http_socketio_entry_e;
+
+
+struct ngx_http_socketio_worker_s {
+    ngx_http_socketio_zone_t   *zone;
+    ngx_sio_hub_t              *hub;
+    ngx_sio_engine_t            engine;
+    ngx_http_socketio_park_t    park;
+
+    ngx_queue_t                 held;      /* commands read while a session
+                                              is on its way to us */
+    ngx_uint_t                  moving;    /* how many are */
+    size_t                      held_bytes;
+
+    ngx_uint_t                  draining;  /* nginx wants this worker to go */
+    ngx_event_t                 linger;    /* keeps it alive until the last
+                                              webhook is answered */
+};
+
+
+ngx_int_t ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
+    ngx_cycle_t *cycle);
+void ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone);
+
+
+/* Writes a fresh Engine.IO id that names this worker.  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_socketio_sid(ngx_http_socketio_worker_t *w, u_char *sid);
+
+
+/*
+ * A polling request with a sid: hands it to its session, here or in another
+ * worker.  kind is POLL ... ABORT; octets as in ngx_sio_session_post().  The
+ * waiter is answered exactly once (ABORT: not at all), never from inside this
+ * call, also when there is no such session.
+ */
+void ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
+    ngx_str_t *sid, ngx_sio_waiter_t *waiter, ngx_uint_t revision,
+    ngx_uint_t octets, ngx_str_t *body);
+
+/*
+ * An upgrade for sid that arrived here.
+ *
+ *   NGX_OK        *s is ours and POLLING (or refuses in
+ *                 ngx_sio_session_probe())
+ *   NGX_AGAIN     asked for it; the waiter is answered with
+ *                 NGX_HTTP_SOCKETIO_SESSION once it is here, or with
+ *                 ANSWER: OK (upgraded already: accept and close),
+ *                 UNKNOWN, MISMATCH
+ *   NGX_DECLINED  no such session
+ *   NGX_ERROR     another EIO revision than the session's
+ */
+ngx_int_t ngx_http_socketio_route_upgrade(ngx_http_socketio_worker_t *w,
+    ngx_str_t *sid, ngx_sio_waiter_t *waiter, ngx_uint_t revision,
+    ngx_sio_session_t **s);
+
+/*
+ * Takes up the session that answers an upgrade: body of the
+ * NGX_HTTP_SOCKETIO_SESSION answer, r the upgrade request.  NULL: it cannot be
+ * (logged); its client is told by the closing of its requests.
+ */
+ngx_sio_session_t *ngx_http_socketio_take(ngx_http_socketio_worker_t *w,
+    ngx_http_request_t *r, ngx_str_t *body);
+
+
+#define ngx_http_socketio_session_worker(s)                                   \
+    ((ngx_http_socketio_worker_t *) (s)->engine->data)
+
+
+#endif /* _NGX_HTTP_SOCKETIO_WORKER_H_INCLUDED_ */
