@@ -1,0 +1,195 @@
+
+/*
+ * The hub: one log for all workers of a host, read by each at its own pace.
+ *
+ * Layer:      hub; nginx core and events, no HTTP.
+ * Ownership:  open gives, close destroys; one ngx_sio_hub_t per zone and
+ *             worker, in the heap of that worker.  Callbacks borrow their
+ *             arguments until they return.
+ * Trust:      entries were written by workers like this one; what clients
+ *             sent inside the bodies is as hostile as before.
+ * Reference:  architecture, "The hub"; ngx_sio_ring.h, ngx_sio_slots.h.
+ *
+ *   append ---> lock, copy, commit, unlock ---> wake sleeping readers, once
+ *      |                                        at the end of the turn
+ *      | no room
+ *      v
+ *   backlog (this worker, bounded, in order) ---> retried when cursors move
+ *
+ * Every worker, the writer included, is handed all entries that concern it by
+ * its reader, in the same total order, never from inside an append.
+ *
+ * Writer dies: what it had not committed never existed.  Reader dies: a
+ * sibling takes it off the list and appends a DOWN entry behind everything
+ * the dead worker wrote.  Reader never comes: 10 seconds after a writer
+ * began to wait for it, it is declared lost, and hears so when it returns.
+ * Reload, binary upgrade: old and new workers share the log.
+ *
+ * Locks: only the one of ngx_sio_mem.h, never held during a callback.
+ */
+
+
+#ifndef _NGX_SIO_HUB_H_INCLUDED_
+#define _NGX_SIO_HUB_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_sio_hub_addr.h"
+#include "ngx_sio_directory.h"
+#include "ngx_sio_journal.h"
+#include "ngx_sio_mem.h"
+#include "ngx_sio_slots.h"
+
+
+/* kinds from 1 up to here belong to the user of the hub */
+#define NGX_SIO_HUB_MAX_KIND   0xfeff
+
+#define NGX_SIO_HUB_COUNTERS   NGX_SIO_SLOTS_COUNTERS
+
+
+typedef struct ngx_sio_hub_s  ngx_sio_hub_t;
+
+
+typedef struct {
+    uint64_t              position;
+    uint16_t              kind;
+    uint16_t              flags;
+    ngx_sio_hub_addr_t    from;
+    ngx_sio_hub_addr_t    to;
+    ngx_str_t             body;       /* aligned to 8; valid in the call */
+} ngx_sio_hub_entry_t;
+
+
+/* all of them must be set */
+
+typedef struct {
+    /* an entry for everybody or for this worker, also one of its own */
+    void  (*entry)(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
+
+    /*
+     * A worker closed, died or was declared lost.  Comes once for each worker
+     * that was ever alive here, after the last entry that it wrote.
+     */
+    void  (*down)(ngx_sio_hub_t *hub, ngx_sio_hub_addr_t dead);
+
+    /*
+     * A journal record of a worker that is gone; it belongs to this worker
+     * now, which removes it when its work is done.
+     */
+    void  (*orphan)(ngx_sio_hub_t *hub, uint64_t journal_id,
+        ngx_str_t *record);
+
+    /* nginx wants this worker to finish (reload, quit); comes once */
+    void  (*drain)(ngx_sio_hub_t *hub);
+
+    /* worker_shutdown_timeout: finish now; comes once */
+    void  (*shutdown)(ngx_sio_hub_t *hub);
+
+    /*
+     * This worker had been declared lost: it missed entries, its backlog was
+     * dropped, the others have been told that it is down.  Its journal
+     * records were kept, ngx_sio_hub_self() and ngx_sio_hub_counters()
+     * answer anew.
+     */
+    void  (*lost)(ngx_sio_hub_t *hub);
+} ngx_sio_hub_ops_t;
+
+
+/* memory and fill for the status page; a snapshot without the lock */
+
+typedef struct {
+    uint64_t    ring_size;
+    uint64_t    ring_used;            /* behind the slowest reader */
+    uint64_t    directory_size;       /* entries */
+    uint64_t    directory_used;
+    uint64_t    journal_size;         /* bytes */
+    uint64_t    journal_used;
+    uint64_t    backlog;              /* bytes waiting in this worker */
+} ngx_sio_hub_usage_t;
+
+
+/*
+ * The largest body that a zone of this size carries; 0 if the zone is smaller
+ * than NGX_SIO_MEM_MIN_SIZE.  For "nginx -t".
+ */
+size_t ngx_sio_hub_max_entry(size_t zone_size);
+
+/*
+ * In init_process, of workers and the single process only.  Takes the dead
+ * off the list, joins at the present end of the log, announces itself.
+ * NULL if there is no slot, memory or connection left (logged).
+ */
+ngx_sio_hub_t *ngx_sio_hub_open(ngx_sio_mem_t *mem,
+    const ngx_sio_hub_ops_t *ops, void *data, ngx_cycle_t *cycle);
+
+/* in exit_process; writes what the backlog holds if there is room */
+void ngx_sio_hub_close(ngx_sio_hub_t *hub);
+
+/* what was passed to open */
+void *ngx_sio_hub_data(ngx_sio_hub_t *hub);
+
+/*
+ * Appends an entry of the parts one behind the other.  "to" is a worker or
+ * ngx_sio_hub_addr_all().  Never calls back: own entries, too, come through
+ * ops->entry later.
+ *
+ *   NGX_OK        in the log, or in the backlog of this worker in order;
+ *                 with members != NULL always in the log, and *members are
+ *                 the workers alive at its place in the log
+ *   NGX_BUSY      the log and the backlog are full, or this worker was just
+ *                 found lost; nothing was taken
+ *   NGX_DECLINED  larger than ngx_sio_hub_max_entry()
+ *   NGX_ERROR     no memory, or the lock is broken (logged); nothing taken
+ */
+ngx_int_t ngx_sio_hub_append(ngx_sio_hub_t *hub, ngx_uint_t kind,
+    ngx_uint_t flags, ngx_sio_hub_addr_t to, ngx_str_t *parts,
+    ngx_uint_t nparts, ngx_sio_hub_members_t *members);
+
+/*
+ * Whether entries that this worker appended for everybody or for itself have
+ * not come back through ops->entry yet, or still wait in the backlog.
+ */
+ngx_uint_t ngx_sio_hub_unread(ngx_sio_hub_t *hub);
+
+/* everything below it was handed to ops->entry, the present call included */
+uint64_t ngx_sio_hub_position(ngx_sio_hub_t *hub);
+
+/*
+ * Reads a passed stretch of the log again, entries addressed to others
+ * included, and hands it to handler, which must not append.
+ *
+ *   NGX_OK        from "from" up to "to", in order
+ *   NGX_DECLINED  part of it has been overwritten or was never written; what
+ *                 was handed out is true but has an end too early
+ */
+ngx_int_t ngx_sio_hub_replay(ngx_sio_hub_t *hub, uint64_t from, uint64_t to,
+    void (*handler)(void *data, ngx_sio_hub_entry_t *e), void *data);
+
+ngx_sio_hub_addr_t ngx_sio_hub_self(ngx_sio_hub_t *hub);
+
+/*
+ * Whether that worker is a member.  If so, and if it ends later, ops->down
+ * tells: a caller who waits for it cannot miss its end.  Any slot is safe.
+ */
+ngx_uint_t ngx_sio_hub_alive(ngx_sio_hub_t *hub, ngx_sio_hub_addr_t addr);
+
+/* living members, this worker included */
+ngx_uint_t ngx_sio_hub_count(ngx_sio_hub_t *hub);
+
+/* the tables beside the log, see their headers */
+ngx_sio_directory_t *ngx_sio_hub_directory(ngx_sio_hub_t *hub);
+ngx_sio_journal_t *ngx_sio_hub_journal(ngx_sio_hub_t *hub);
+
+/*
+ * NGX_SIO_HUB_COUNTERS numbers that only this worker writes, zero at the
+ * start.  sum() adds them up: over living workers (for what goes up and
+ * down), and with those that are gone (for what only grows).
+ */
+uint64_t *ngx_sio_hub_counters(ngx_sio_hub_t *hub);
+void ngx_sio_hub_sum(ngx_sio_hub_t *hub, uint64_t *living, uint64_t *total);
+
+void ngx_sio_hub_usage(ngx_sio_hub_t *hub, ngx_sio_hub_usage_t *usage);
+
+
+#endif /* _NGX_SIO_HUB_H_INCLUDED_ */
