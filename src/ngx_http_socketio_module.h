@@ -17,6 +17,7 @@
 #include <ngx_http.h>
 
 #include "ngx_sio_compat.h"
+#include "ngx_sio_mem.h"
 
 
 typedef struct ngx_http_socketio_worker_s  ngx_http_socketio_worker_t;
@@ -52,8 +53,12 @@ typedef struct {
     size_t                        size;        /* bytes; 0: not given yet */
     ngx_array_t                   namespaces;  /* of array pointers: what
                                                   each location declares */
+    ngx_sio_mem_t                *mem;         /* shared; NULL: not to be had,
+                                                  already logged */
     ngx_http_socketio_worker_t   *worker;      /* this process's part, NULL
-                                                  outside of workers */
+                                                  outside of workers and when
+                                                  it could not be made */
+    ngx_queue_t                   queue;       /* of zones with a worker */
     u_char                       *file;        /* where it was first named, */
     ngx_uint_t                    line;        /* for messages */
 } ngx_http_socketio_zone_t;
@@ -61,13 +66,17 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                   zones;       /* ngx_http_socketio_zone_t * */
+    ngx_array_t                   locations;   /* ngx_http_socketio_location_t:
+                                                  where "socketio" or
+                                                  "socketio_api" is */
+    ngx_array_t                  *proxies;     /* default trusted_proxies */
 } ngx_http_socketio_main_conf_t;
 
 
 /* One parameter of socketio_namespaces. */
 
 typedef struct {
-    ngx_str_t                     name;        /* "/chat"; unused for others */
+    ngx_str_t                     name;        /* "/chat", or the pattern */
 #if (NGX_PCRE)
     ngx_regex_t                  *regex;       /* "~pattern", or NULL */
 #endif
@@ -79,9 +88,11 @@ typedef struct {
     ngx_http_socketio_zone_t     *zone;        /* "socketio" is here, or NULL */
     ngx_http_socketio_zone_t     *api_zone;    /* "socketio_api" is here */
 
-    ngx_str_t                     name;        /* server and location name:
-                                                  finds the location again in
-                                                  another generation */
+    ngx_str_t                     name;        /* server and location name,
+                                                  unique: finds the location
+                                                  again after a reload */
+    u_char                       *file;        /* where the directive is */
+    ngx_uint_t                    line;
 
     ngx_http_complex_value_t     *webhook;     /* internal URI; NULL: off */
     ngx_array_t                  *webhook_secrets;       /* ngx_str_t: octets;
@@ -103,8 +114,8 @@ typedef struct {
     ngx_uint_t                    max_attachments;
     size_t                        send_buffer;           /* bytes, one client */
     ngx_flag_t                    allow_eio3;
-    ngx_http_complex_value_t     *refuse;      /* non-empty and not "0": a
-                                                  handshake is refused, code 4 */
+    ngx_http_complex_value_t     *refuse;      /* neither empty nor "0":
+                                                  handshakes get code 4 */
     ngx_str_t                     cookie;      /* name; empty: off */
 
     ngx_uint_t                    cors;        /* kind, see above */
@@ -116,6 +127,19 @@ typedef struct {
 
     ngx_array_t                  *api_keys;    /* ngx_str_t; NULL: none */
 } ngx_http_socketio_loc_conf_t;
+
+
+/*
+ * A location of ours while the configuration is put together.  Its name is
+ * "server path", with the address where two would be the same.
+ */
+
+typedef struct {
+    ngx_http_socketio_loc_conf_t *lcf;
+    ngx_str_t                     server;      /* may be empty */
+    ngx_str_t                     address;     /* one it listens on */
+    ngx_str_t                     path;
+} ngx_http_socketio_location_t;
 
 
 /*
@@ -136,6 +160,10 @@ typedef struct {
     uint64_t                      packets_out;
     unsigned                      counted:1;   /* packets_* are meant */
 } ngx_http_socketio_ctx_t;
+
+
+/* What must not stand in a header line: C0 and DEL. */
+#define ngx_http_socketio_control(ch)  ((ch) < 0x20 || (ch) == 0x7f)
 
 
 /*
