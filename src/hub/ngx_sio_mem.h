@@ -34,6 +34,20 @@
 #define NGX_SIO_MEM_MAX_NAME   128
 
 
+/*
+ * The store that makes a change true.  For a process that dies, everything
+ * written above it is done before, everything below it comes after; a plain
+ * release store would let the compiler move later ones up.
+ */
+
+#define ngx_sio_mem_commit(p, value)                                          \
+    do {                                                                      \
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);                              \
+        __atomic_store_n(p, value, __ATOMIC_RELEASE);                         \
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);                              \
+    } while (0)
+
+
 typedef struct ngx_sio_mem_s  ngx_sio_mem_t;
 
 typedef enum {

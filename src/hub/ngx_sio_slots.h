@@ -90,9 +90,13 @@ typedef struct {
 typedef struct {
     ngx_sio_slots_head_t  *head;          /* both in the zone */
     ngx_sio_slot_t        *slots;
+
+    ngx_pid_t              pid;           /* of this process */
+    uint64_t               started;
 } ngx_sio_slots_t;
 
 
+/* to be called in the process that is going to claim, not before the fork */
 void ngx_sio_slots_init(ngx_sio_slots_t *s, ngx_sio_mem_t *mem);
 
 /*

@@ -1,0 +1,309 @@
+
+#include "ngx_sio_slots.h"
+
+
+/* "12345 (any name) S 1 ...", of which the 22nd value is the start */
+#define NGX_SIO_SLOTS_STAT       1024
+#define NGX_SIO_SLOTS_STAT_PID   (sizeof("/proc//stat") + NGX_INT64_LEN)
+
+
+static void ngx_sio_slots_retire(ngx_sio_slots_t *s, ngx_sio_slot_t *slot);
+static ngx_int_t ngx_sio_slots_process(ngx_pid_t pid, uint64_t *started);
+
+
+void
+ngx_sio_slots_init(ngx_sio_slots_t *s, ngx_sio_mem_t *mem)
+{
+    size_t  size;
+
+    s->head = ngx_sio_mem_region(mem, NGX_SIO_MEM_SLOTS, &size);
+    s->slots = (ngx_sio_slot_t *) (s->head + 1);
+
+    s->pid = ngx_getpid();
+
+    if (ngx_sio_slots_process(s->pid, &s->started) != NGX_OK) {
+        s->started = 0;
+    }
+}
+
+
+ngx_int_t
+ngx_sio_slots_claim(ngx_sio_slots_t *s, uint64_t cursor, ngx_str_t *wake,
+    ngx_sio_hub_addr_t *addr)
+{
+    ngx_uint_t       i;
+    ngx_sio_slot_t  *slot;
+
+    for (i = 0; i < NGX_SIO_HUB_SLOTS; i++) {
+        if (s->slots[i].state == NGX_SIO_SLOTS_FREE) {
+            break;
+        }
+    }
+
+    if (i == NGX_SIO_HUB_SLOTS) {
+        return NGX_BUSY;
+    }
+
+    slot = &s->slots[i];
+
+    s->head->generation++;
+
+    if (s->head->generation == 0) {
+        s->head->generation = 1;
+    }
+
+    slot->generation = s->head->generation;
+    slot->pid = s->pid;
+    slot->started = s->started;
+    slot->cursor = cursor;
+    slot->sleeping = 0;
+    slot->waiting = 0;
+
+    slot->wake_len = ngx_min(wake->len, NGX_SIO_SLOTS_WAKE);
+    ngx_memcpy(slot->wake, wake->data, slot->wake_len);
+
+    ngx_memzero(slot->counters, sizeof(slot->counters));
+
+    if (i >= s->head->high) {
+        s->head->high = i + 1;
+    }
+
+    *addr = ngx_sio_hub_addr(i, slot->generation);
+
+    ngx_sio_slots_set_state(s, i, NGX_SIO_SLOTS_LIVE);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_sio_slots_set_state(ngx_sio_slots_t *s, ngx_uint_t i,
+    ngx_sio_slots_state_e state)
+{
+    ngx_sio_slot_t  *slot;
+
+    slot = &s->slots[i];
+
+    if (state == NGX_SIO_SLOTS_FREE) {
+        ngx_sio_slots_retire(s, slot);
+    }
+
+    if (state == NGX_SIO_SLOTS_LOSING || state == NGX_SIO_SLOTS_GONE) {
+        s->head->owed = 1;
+    }
+
+    ngx_sio_mem_commit(&slot->state, state);
+
+    __atomic_fetch_add(&s->head->changes, 1, __ATOMIC_SEQ_CST);
+}
+
+
+ngx_uint_t
+ngx_sio_slots_alive(ngx_sio_slots_t *s, ngx_sio_hub_addr_t addr)
+{
+    ngx_sio_slot_t  *slot;
+
+    if (addr.slot >= NGX_SIO_HUB_SLOTS) {
+        return 0;
+    }
+
+    slot = &s->slots[addr.slot];
+
+    return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE)
+                                                       == NGX_SIO_SLOTS_LIVE
+           && __atomic_load_n(&slot->generation, __ATOMIC_RELAXED)
+                                                          == addr.generation;
+}
+
+
+ngx_uint_t
+ngx_sio_slots_exists(ngx_sio_slots_t *s, ngx_sio_hub_addr_t addr)
+{
+    ngx_sio_slot_t  *slot;
+
+    if (addr.slot >= NGX_SIO_HUB_SLOTS) {
+        return 0;
+    }
+
+    slot = &s->slots[addr.slot];
+
+    return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE)
+                                                       != NGX_SIO_SLOTS_FREE
+           && __atomic_load_n(&slot->generation, __ATOMIC_RELAXED)
+                                                          == addr.generation;
+}
+
+
+void
+ngx_sio_slots_members(ngx_sio_slots_t *s, ngx_sio_hub_members_t *members)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(members, sizeof(ngx_sio_hub_members_t));
+
+    for (i = 0; i < s->head->high; i++) {
+        if (__atomic_load_n(&s->slots[i].state, __ATOMIC_ACQUIRE)
+            == NGX_SIO_SLOTS_LIVE)
+        {
+            ngx_sio_hub_members_add(members, i);
+        }
+    }
+}
+
+
+uint64_t
+ngx_sio_slots_slowest(ngx_sio_slots_t *s, uint64_t head)
+{
+    uint64_t    cursor, slowest;
+    ngx_uint_t  i;
+
+    slowest = head;
+
+    for (i = 0; i < s->head->high; i++) {
+
+        if (s->slots[i].state != NGX_SIO_SLOTS_LIVE) {
+            continue;
+        }
+
+        cursor = __atomic_load_n(&s->slots[i].cursor, __ATOMIC_ACQUIRE);
+
+        if (cursor < slowest) {
+            slowest = cursor;
+        }
+    }
+
+    return slowest;
+}
+
+
+ngx_uint_t
+ngx_sio_slots_running(ngx_sio_slots_t *s, ngx_uint_t i)
+{
+    uint64_t         started;
+    ngx_int_t        rc;
+    ngx_sio_slot_t  *slot;
+
+    slot = &s->slots[i];
+
+    rc = ngx_sio_slots_process(slot->pid, &started);
+
+    if (rc == NGX_OK) {
+        return slot->started == 0 || slot->started == started;
+    }
+
+    if (rc == NGX_DONE) {
+        return 0;
+    }
+
+    /* no /proc, or one that hides other users' processes */
+
+    return kill(slot->pid, 0) == 0 || ngx_errno == EPERM;
+}
+
+
+void
+ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *living, uint64_t *total)
+{
+    uint32_t    state;
+    uint64_t    value;
+    ngx_uint_t  i, n;
+
+    ngx_memzero(living, sizeof(s->head->retired));
+    ngx_memcpy(total, s->head->retired, sizeof(s->head->retired));
+
+    for (i = 0; i < s->head->high; i++) {
+
+        state = __atomic_load_n(&s->slots[i].state, __ATOMIC_ACQUIRE);
+
+        if (state == NGX_SIO_SLOTS_FREE) {
+            continue;
+        }
+
+        for (n = 0; n < NGX_SIO_SLOTS_COUNTERS; n++) {
+            value = __atomic_load_n(&s->slots[i].counters[n],
+                                    __ATOMIC_RELAXED);
+            total[n] += value;
+
+            if (state != NGX_SIO_SLOTS_GONE) {
+                living[n] += value;
+            }
+        }
+    }
+}
+
+
+/*
+ * Whoever dies in the middle takes one value with it, which is better than
+ * counting it twice after the repair.
+ */
+
+static void
+ngx_sio_slots_retire(ngx_sio_slots_t *s, ngx_sio_slot_t *slot)
+{
+    uint64_t    value;
+    ngx_uint_t  n;
+
+    for (n = 0; n < NGX_SIO_SLOTS_COUNTERS; n++) {
+        value = slot->counters[n];
+        ngx_sio_mem_commit(&slot->counters[n], 0);
+        s->head->retired[n] += value;
+    }
+}
+
+
+/*
+ *   NGX_OK        running; *started is filled
+ *   NGX_DONE      a zombie
+ *   NGX_DECLINED  no answer
+ */
+
+static ngx_int_t
+ngx_sio_slots_process(ngx_pid_t pid, uint64_t *started)
+{
+    int          fd, i;
+    char         name[NGX_SIO_SLOTS_STAT_PID], buf[NGX_SIO_SLOTS_STAT], *p;
+    ssize_t      n;
+
+    (void) snprintf(name, sizeof(name), "/proc/%ld/stat", (long) pid);
+
+    fd = open(name, O_RDONLY|O_CLOEXEC);
+    if (fd == -1) {
+        return NGX_DECLINED;
+    }
+
+    n = read(fd, buf, sizeof(buf) - 1);
+
+    (void) close(fd);
+
+    if (n <= 0) {
+        return NGX_DECLINED;
+    }
+
+    buf[n] = '\0';
+
+    /* the name may contain anything, so begin behind it */
+
+    p = strrchr(buf, ')');
+    if (p == NULL || p[1] != ' ') {
+        return NGX_DECLINED;
+    }
+
+    p += 2;
+
+    if (*p == 'Z' || *p == 'X') {
+        return NGX_DONE;
+    }
+
+    for (i = 3; i < 22; i++) {
+        p = strchr(p, ' ');
+        if (p == NULL) {
+            return NGX_DECLINED;
+        }
+
+        p++;
+    }
+
+    *started = strtoull(p, NULL, 10);
+
+    return NGX_OK;
+}
