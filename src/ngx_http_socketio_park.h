@@ -32,20 +32,23 @@ typedef void (*ngx_http_socketio_parked_pt)(ngx_http_socketio_parked_t *p,
 
 
 struct ngx_http_socketio_parked_s {
-    ngx_http_request_t           *request;
+    ngx_http_request_t           *request;     /* NULL: free */
     ngx_http_socketio_worker_t   *worker;
     ngx_http_socketio_parked_pt   answer;
     void                         *data;        /* the caller's */
     ngx_sio_waiter_t              waiter;      /* its name */
-    ngx_sio_hub_addr_t            owner;       /* who is to answer; slot
+    ngx_sio_hub_addr_t            owner;       /* who is to answer, set when
+                                                  it is asked; slot
                                                   NGX_SIO_HUB_ALL: several */
+    ngx_http_cleanup_t           *cleanup;     /* of the request */
     ngx_uint_t                    next_free;
 };
 
 
 typedef struct {
     ngx_http_socketio_parked_t  **entries;
-    ngx_uint_t                    nentries;
+    ngx_uint_t                    size;        /* of the array */
+    ngx_uint_t                    nentries;    /* made; they are recycled */
     ngx_uint_t                    free;        /* first free, or -1 */
     ngx_uint_t                    used;
     uint32_t                      serial;
@@ -60,7 +63,10 @@ ngx_http_socketio_parked_t *ngx_http_socketio_park(
     ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
     ngx_http_socketio_parked_pt answer, void *data);
 
-/* Takes it out; the waiter's name is void from now on.  Safe to repeat. */
+/*
+ * Takes it out; the waiter's name is void from now on.  The entry may serve
+ * another request next, so forget it.
+ */
 void ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p);
 
 /* NULL: has been answered, or its client has left. */
