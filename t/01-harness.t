@@ -235,6 +235,11 @@ subtest 'websocket frames' => sub {
 
     $reply->(8, pack 'na*', 1002, 'why');
     is_deeply($ws[0]->wait_close, { code => 1002, reason => 'why' }, 'close');
+
+    delete $ws[0]{closed};
+    $reply->(8, '');
+    is_deeply($ws[0]->wait_close, { code => 1005, reason => '' }, 'no code');
+
     close $far;
     delete $ws[1];
     ok($ws[0]->wait_eof, 'the end');

@@ -191,6 +191,22 @@ sub json {
 }
 
 
+# The next line with this member; a line about an upgrade may come at any time.
+
+sub json_with {
+    my ($self, $name, $timeout) = @_;
+
+    my $deadline = time + ($timeout // 10) * scale();
+
+    for ( ;; ) {
+        my $left = ($deadline - time) / scale();
+        my $value = $self->json($left > 0 ? $left : 0);
+
+        return $value if exists $value->{$name};
+    }
+}
+
+
 sub expect {
     my ($self, $pattern, $timeout) = @_;
 
@@ -363,10 +379,14 @@ and C<have_python> tell whether F<t/run> has installed these.
 Runs it to the end; status is -1 when it took too long, 128+n when it died by
 signal n.
 
-=item line($timeout), json($timeout), expect(qr/.../, $timeout)
+=item line($timeout), expect(qr/.../, $timeout)
 
-The next line of output, the next line decoded (dies when there is none), the
-next line that matches.
+The next line of output, the next line that matches; undef when there is none.
+
+=item json($timeout), json_with($name, $timeout)
+
+The next line decoded, the next one that has this member; dies when there is
+none.
 
 =item send($line_or_structure), close_stdin, stderr, running, pid
 

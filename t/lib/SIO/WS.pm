@@ -225,9 +225,10 @@ sub recv {
                                 reset => $f->{reset} };
 
         } elsif ($f->{opcode} == CLOSE) {
-            my ($code, $reason) = unpack 'na*', $f->{payload};
+            my ($code, $reason) = length $f->{payload} < 2
+                                  ? (1005, '') : unpack 'na*', $f->{payload};
 
-            $self->{closed} = { code => $code // 1005, reason => $reason // '' };
+            $self->{closed} = { code => $code, reason => $reason };
 
         } elsif ($f->{opcode} == PING) {
             $self->send_frame(PONG, $f->{payload});
