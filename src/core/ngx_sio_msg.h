@@ -40,6 +40,8 @@ struct ngx_sio_msg_s {
                                           the message */
     unsigned         is_volatile:1;    /* dropped when it cannot go out now */
     unsigned         is_static:1;      /* never freed: ping, noop, ... */
+    unsigned         owned:NGX_SIO_FORMS;    /* bits: forms allocated apart
+                                                from the message */
 
     ngx_str_t        forms[NGX_SIO_FORMS];   /* data NULL: not made yet */
 };
@@ -96,8 +98,14 @@ void ngx_sio_out_init(ngx_sio_out_t *out, ngx_uint_t form);
 /* Shares msg.  NGX_OK, or NGX_ERROR: no memory, nothing was taken. */
 ngx_int_t ngx_sio_out_push(ngx_sio_out_t *out, ngx_sio_msg_t *msg);
 
+/* Takes the first message off and drops its reference. */
+void ngx_sio_out_shift(ngx_sio_out_t *out);
+
 /* Drops everything that waits. */
 void ngx_sio_out_clear(ngx_sio_out_t *out);
+
+/* The same, but a message that has been sent in part stays. */
+void ngx_sio_out_truncate(ngx_sio_out_t *out);
 
 /*
  * Fills at most n vectors with what is to be written next, the first one

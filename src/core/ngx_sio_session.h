@@ -163,19 +163,22 @@ typedef struct {
     /*
      * The socket ends; it is freed when this returns.  Called for every
      * socket for which connect was, accepted or not, except after refuse.
+     * A socket whose restore failed may have no so->data.
      */
     void        (*disconnect)(ngx_sio_socket_t *so, ngx_uint_t reason);
 
     /*
-     * A session moves to another worker: what the layer above keeps for it
-     * (so == NULL) and for each socket, as octets.
+     * A session moves to another worker: what the layer above keeps for each
+     * socket, as octets.
      */
-    size_t      (*save_length)(ngx_sio_session_t *s, ngx_sio_socket_t *so);
-    u_char     *(*save)(ngx_sio_session_t *s, ngx_sio_socket_t *so, u_char *p);
-    ngx_int_t   (*restore)(ngx_sio_session_t *s, ngx_sio_socket_t *so,
-                    ngx_str_t *saved);
+    size_t      (*save_length)(ngx_sio_socket_t *so);
+    u_char     *(*save)(ngx_sio_socket_t *so, u_char *p);
+    ngx_int_t   (*restore)(ngx_sio_socket_t *so, ngx_str_t *saved);
 
-    /* The session or socket has been saved and is freed without a word. */
+    /*
+     * A socket, or with so == NULL the session, has been saved and is freed
+     * without a word.
+     */
     void        (*moved)(ngx_sio_session_t *s, ngx_sio_socket_t *so);
 
     /* Adds ", client: ..." to a log line about s. */
@@ -205,6 +208,8 @@ struct ngx_sio_engine_s {
     ngx_event_t             flush;         /* one for each turn */
 
     uint64_t                mark;          /* see ngx_sio_rooms_select() */
+    size_t                  max_answer;    /* octets that a poll that waits
+                                              elsewhere can be answered with */
 };
 
 
@@ -253,6 +258,7 @@ struct ngx_sio_session_s {
 
     ngx_sio_out_t                   own;         /* queue while polling */
     ngx_sio_out_t                  *out;         /* the one in charge */
+    ngx_sio_out_t                  *ws_out;      /* queue of ws */
     ngx_sio_pending_t              *pending;     /* attachments due, or NULL */
 
     ngx_sio_waiter_t                poll;        /* a GET that waits */
@@ -263,7 +269,7 @@ struct ngx_sio_session_s {
                                                     lives for its sessions */
     ngx_msec_t                      ping_due;    /* send a ping; 0: no */
     ngx_msec_t                      pong_due;    /* give up;  0: no */
-    ngx_msec_t                      upgrade_due; /* PROBING only */
+    ngx_msec_t                      state_due;   /* end of PROBING, LINGER */
     ngx_msec_t                      connect_due; /* 0: a namespace was joined */
 
     uint64_t                        packets_in;
@@ -277,7 +283,12 @@ struct ngx_sio_session_s {
     unsigned                        probed:1;    /* "2probe" was answered */
     unsigned                        extended:1;  /* pong_due was, once */
     unsigned                        post_done:1; /* post has been processed */
+    unsigned                        upgrading:1; /* "5" came, a POST is to be
+                                                    finished first */
+    unsigned                        left:1;      /* LINGER: the client sent
+                                                    the close packet */
     unsigned                        slow:1;      /* over its send buffer */
+    unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
 
     u_char                          sid[NGX_SIO_SID_LEN];
@@ -376,12 +387,19 @@ void ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
  */
 void ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg);
 
+/* A message for the client could not be made: it is closed soon. */
+void ngx_sio_session_fail(ngx_sio_session_t *s);
+
 /*
- * The server's side ends the session: queued messages still reach the
- * client.  The engine-level failures (parse error, ping timeout, transport
- * ...) do not wait for a poll.
+ * Ends the session and all its sockets.  When the server's side wants it
+ * (FORCED_CLOSE, FORCED_SERVER_CLOSE, SERVER_DISCONNECT) what is queued still
+ * reaches the client, if need be with its next poll; failures of the
+ * connection do not wait.
  */
 void ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason);
+
+/* disconnect(true): a DISCONNECT packet to each namespace, then the end. */
+void ngx_sio_session_kick(ngx_sio_session_t *s);
 
 /* A socket's backend has too much, or no longer too much, to do. */
 void ngx_sio_session_pause(ngx_sio_session_t *s);
@@ -406,6 +424,10 @@ u_char *ngx_sio_session_save(ngx_sio_session_t *s, u_char *p);
 void ngx_sio_session_moved(ngx_sio_session_t *s);
 ngx_sio_session_t *ngx_sio_session_restore(ngx_sio_engine_t *e,
     const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved);
+
+/* its two ends: give up half-way, or begin to serve */
+void ngx_sio_session_drop(ngx_sio_session_t *s);
+void ngx_sio_session_restored(ngx_sio_session_t *s);
 
 
 #endif /* _NGX_SIO_SESSION_H_INCLUDED_ */

@@ -65,7 +65,10 @@ ngx_int_t ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
 /* Engine.IO 3: enters "/" without being asked. */
 ngx_int_t ngx_sio_socket_implicit(ngx_sio_session_t *s);
 
-/* Answers to ops->connect.  message and data are raw JSON; data may be empty. */
+/*
+ * Answers to ops->connect.  message is plain UTF-8, data raw JSON or NULL.
+ * After refuse the socket is gone.
+ */
 void ngx_sio_socket_accept(ngx_sio_socket_t *so);
 void ngx_sio_socket_refuse(ngx_sio_socket_t *so, ngx_str_t *message,
     ngx_str_t *data);
@@ -99,6 +102,11 @@ ngx_sio_msg_t *ngx_sio_socket_event(ngx_str_t *nsp, uint64_t id,
 ngx_int_t ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id,
     ngx_str_t *token);
 
+/* for the tree of sockets */
+void ngx_sio_socket_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel);
+
+/* len may be any; NULL: not here. */
 ngx_sio_socket_t *ngx_sio_socket_find(ngx_sio_engine_t *e, u_char *sid,
     size_t len);
 

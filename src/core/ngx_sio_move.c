@@ -1,0 +1,311 @@
+
+/*
+ * A session as octets: how it moves to another worker.
+ */
+
+#include "ngx_sio_pack.h"
+#include "ngx_sio_rooms.h"
+
+
+/* what has a fixed size; times are comparable between the workers of a host */
+
+typedef struct {
+    u_char             sid[NGX_SIO_SID_LEN];
+    ngx_sio_waiter_t   poll;
+    ngx_sio_waiter_t   post;
+    uint64_t           ping_due;
+    uint64_t           pong_due;
+    uint64_t           connect_due;
+    uint64_t           packets_in;
+    uint64_t           packets_out;
+    uint32_t           revision;
+    uint32_t           b64;
+    uint32_t           extended;
+    uint32_t           post_done;
+} ngx_sio_saved_t;
+
+
+static size_t ngx_sio_out_save_length(ngx_sio_out_t *out);
+static u_char *ngx_sio_out_save(ngx_sio_out_t *out, u_char *p);
+static ngx_int_t ngx_sio_out_restore(ngx_sio_session_t *s, u_char **pos,
+    u_char *end);
+static size_t ngx_sio_pending_save_length(ngx_sio_pending_t *pending);
+static u_char *ngx_sio_pending_save(ngx_sio_pending_t *pending, u_char *p);
+static ngx_int_t ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos,
+    u_char *end);
+
+
+size_t
+ngx_sio_session_save_length(ngx_sio_session_t *s)
+{
+    return sizeof(ngx_sio_saved_t)
+           + ngx_sio_out_save_length(&s->own)
+           + ngx_sio_pending_save_length(s->pending)
+           + ngx_sio_sockets_save_length(s);
+}
+
+
+u_char *
+ngx_sio_session_save(ngx_sio_session_t *s, u_char *p)
+{
+    ngx_sio_saved_t  saved;
+
+    ngx_memzero(&saved, sizeof(ngx_sio_saved_t));
+
+    ngx_memcpy(saved.sid, s->sid, NGX_SIO_SID_LEN);
+    saved.poll = s->poll;
+    saved.post = s->post;
+    saved.ping_due = s->ping_due;
+    saved.pong_due = s->pong_due;
+    saved.connect_due = s->connect_due;
+    saved.packets_in = s->packets_in;
+    saved.packets_out = s->packets_out;
+    saved.revision = s->revision;
+    saved.b64 = s->b64;
+    saved.extended = s->extended;
+    saved.post_done = s->post_done;
+
+    p = ngx_sio_pack(p, &saved, sizeof(ngx_sio_saved_t));
+    p = ngx_sio_out_save(&s->own, p);
+    p = ngx_sio_pending_save(s->pending, p);
+
+    return ngx_sio_sockets_save(s, p);
+}
+
+
+ngx_sio_session_t *
+ngx_sio_session_restore(ngx_sio_engine_t *e,
+    const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved)
+{
+    u_char             *pos, *end;
+    ngx_sio_saved_t     state;
+    ngx_sio_session_t  *s;
+
+    pos = saved->data;
+    end = saved->data + saved->len;
+
+    if (ngx_sio_unpack(&pos, end, &state, sizeof(ngx_sio_saved_t)) != NGX_OK
+        || ngx_sio_session_find(e, state.sid) != NULL)
+    {
+        return NULL;
+    }
+
+    s = ngx_sio_session_create(e, conf, state.sid, state.revision, state.b64,
+                               data);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    e->counters[NGX_SIO_COUNT_OPENED]--;    /* counted where it was */
+
+    s->ping_due = state.ping_due;
+    s->pong_due = state.pong_due;
+    s->connect_due = state.connect_due;
+    s->packets_in = state.packets_in;
+    s->packets_out = state.packets_out;
+    s->extended = state.extended;
+
+    if (ngx_sio_out_restore(s, &pos, end) != NGX_OK
+        || ngx_sio_pending_restore(s, &pos, end) != NGX_OK
+        || ngx_sio_sockets_restore(s, &pos, end) != NGX_OK)
+    {
+        ngx_sio_session_drop(s);
+        return NULL;
+    }
+
+    /* from here on its requests are ours to answer */
+
+    s->poll = state.poll;
+    s->post = state.post;
+    s->post_done = state.post_done;
+
+    ngx_sio_session_restored(s);
+
+    return s;
+}
+
+
+static size_t
+ngx_sio_out_save_length(ngx_sio_out_t *out)
+{
+    size_t               len;
+    ngx_uint_t           i;
+    ngx_sio_out_node_t  *node;
+
+    len = sizeof(uint32_t);
+
+    for (node = out->head; node != NULL; node = node->next) {
+
+        len += 2 * sizeof(uint32_t)
+               + ngx_sio_pack_str_length(&node->msg->text);
+
+        for (i = 0; i < node->msg->nattachments; i++) {
+            len += ngx_sio_pack_str_length(&node->msg->attachments[i]);
+        }
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_sio_out_save(ngx_sio_out_t *out, u_char *p)
+{
+    u_char              *count;
+    uint32_t             n;
+    ngx_uint_t           i;
+    ngx_sio_out_node_t  *node;
+
+    count = p;
+    p += sizeof(uint32_t);
+    n = 0;
+
+    for (node = out->head; node != NULL; node = node->next) {
+
+        p = ngx_sio_pack_u32(p, node->msg->nattachments);
+        p = ngx_sio_pack_str(p, &node->msg->text);
+
+        for (i = 0; i < node->msg->nattachments; i++) {
+            p = ngx_sio_pack_str(p, &node->msg->attachments[i]);
+        }
+
+        n++;
+    }
+
+    ngx_sio_pack_u32(count, n);
+
+    return p;
+}
+
+
+static ngx_int_t
+ngx_sio_out_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    uint32_t        n, k, i;
+    ngx_int_t       rc;
+    ngx_str_t       text, *attachments;
+    ngx_sio_msg_t  *msg;
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+
+        if (ngx_sio_unpack_u32(pos, end, &k) != NGX_OK
+            || ngx_sio_unpack_str(pos, end, &text) != NGX_OK
+            || k > (size_t) (end - *pos) / sizeof(uint32_t))
+        {
+            return NGX_DECLINED;
+        }
+
+        attachments = ngx_alloc((k + 1) * sizeof(ngx_str_t), ngx_cycle->log);
+        if (attachments == NULL) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < k; i++) {
+            if (ngx_sio_unpack_str(pos, end, &attachments[i]) != NGX_OK) {
+                ngx_free(attachments);
+                return NGX_DECLINED;
+            }
+        }
+
+        msg = ngx_sio_msg_create(text.len, attachments, k);
+        ngx_free(attachments);
+
+        if (msg == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(msg->text.data, text.data, text.len);
+
+        rc = ngx_sio_out_push(&s->own, msg);
+        ngx_sio_msg_unref(msg);
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static size_t
+ngx_sio_pending_save_length(ngx_sio_pending_t *pending)
+{
+    size_t      len;
+    ngx_uint_t  i;
+
+    len = sizeof(uint32_t);
+
+    if (pending == NULL) {
+        return len;
+    }
+
+    len += sizeof(uint32_t) + ngx_sio_pack_str_length(&pending->text);
+
+    for (i = 0; i < pending->got; i++) {
+        len += ngx_sio_pack_str_length(&pending->attachments[i]);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_sio_pending_save(ngx_sio_pending_t *pending, u_char *p)
+{
+    ngx_uint_t  i;
+
+    if (pending == NULL) {
+        return ngx_sio_pack_u32(p, 0);
+    }
+
+    p = ngx_sio_pack_u32(p, pending->n);
+    p = ngx_sio_pack_u32(p, pending->got);
+    p = ngx_sio_pack_str(p, &pending->text);
+
+    for (i = 0; i < pending->got; i++) {
+        p = ngx_sio_pack_str(p, &pending->attachments[i]);
+    }
+
+    return p;
+}
+
+
+static ngx_int_t
+ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    uint32_t    n, got;
+    ngx_str_t   str;
+    ngx_uint_t  reason;
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &got) != NGX_OK
+        || ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+        || got >= n
+        || ngx_sio_socket_text(s, &str, &reason) != NGX_OK
+        || s->pending == NULL || s->pending->n != n)
+    {
+        return NGX_DECLINED;
+    }
+
+    while (got-- > 0) {
+        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+            || ngx_sio_socket_binary(s, &str, &reason) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}

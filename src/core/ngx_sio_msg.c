@@ -1,0 +1,509 @@
+
+#include "ngx_sio_msg.h"
+#include "ngx_sio_base64.h"
+#include "ngx_sio_eio.h"
+#include "ngx_sio_utf8.h"
+#include "ngx_sio_ws.h"
+
+
+/* nodes kept for re-use, so that a busy worker does not call malloc() */
+#define NGX_SIO_OUT_SPARE  4096
+
+
+static size_t ngx_sio_msg_form_length(ngx_sio_msg_t *msg, ngx_uint_t form);
+static u_char *ngx_sio_msg_form_write(u_char *p, ngx_sio_msg_t *msg,
+    ngx_uint_t form);
+static size_t ngx_sio_msg_attachment_length(ngx_str_t *data, ngx_uint_t form);
+static u_char *ngx_sio_msg_attachment_write(u_char *p, ngx_str_t *data,
+    ngx_uint_t form);
+static u_char *ngx_sio_msg_frame(u_char *p, ngx_uint_t opcode, size_t len);
+static ngx_sio_out_node_t *ngx_sio_out_node(void);
+
+
+static ngx_sio_out_node_t  *ngx_sio_out_spare;
+static ngx_uint_t           ngx_sio_out_nspare;
+
+
+ngx_sio_msg_t *
+ngx_sio_msg_create(size_t text_len, ngx_str_t *attachments, ngx_uint_t n)
+{
+    size_t          octets;
+    u_char         *p;
+    ngx_uint_t      i;
+    ngx_sio_msg_t  *msg;
+
+    octets = 0;
+
+    for (i = 0; i < n; i++) {
+        octets += attachments[i].len;
+    }
+
+    /*
+     * The text comes last, with room for a frame header in front of it: a
+     * message without attachments then is its own WebSocket form.
+     */
+
+    msg = ngx_alloc(sizeof(ngx_sio_msg_t) + n * sizeof(ngx_str_t) + octets
+                    + NGX_SIO_WS_MAX_HEADER + text_len, ngx_cycle->log);
+    if (msg == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(msg, sizeof(ngx_sio_msg_t));
+
+    msg->refs = 1;
+    msg->nattachments = n;
+    msg->size = sizeof(ngx_sio_out_node_t) + octets + text_len;
+    msg->attachments = (ngx_str_t *) (msg + 1);
+
+    p = (u_char *) (msg->attachments + n);
+
+    for (i = 0; i < n; i++) {
+        msg->attachments[i].len = attachments[i].len;
+        msg->attachments[i].data = p;
+        p = ngx_cpymem(p, attachments[i].data, attachments[i].len);
+    }
+
+    msg->text.len = text_len;
+    msg->text.data = p + NGX_SIO_WS_MAX_HEADER;
+
+    return msg;
+}
+
+
+ngx_sio_msg_t *
+ngx_sio_msg_text(const void *text, size_t len)
+{
+    ngx_sio_msg_t  *msg;
+
+    msg = ngx_sio_msg_create(len, NULL, 0);
+
+    if (msg != NULL) {
+        ngx_memcpy(msg->text.data, text, len);
+    }
+
+    return msg;
+}
+
+
+ngx_sio_msg_t *
+ngx_sio_msg_ref(ngx_sio_msg_t *msg)
+{
+    msg->refs++;
+
+    return msg;
+}
+
+
+void
+ngx_sio_msg_unref(ngx_sio_msg_t *msg)
+{
+    ngx_uint_t  i;
+
+    if (--msg->refs > 0 || msg->is_static) {
+        return;
+    }
+
+    for (i = 0; i < NGX_SIO_FORMS; i++) {
+        if (msg->owned & (1 << i)) {
+            ngx_free(msg->forms[i].data);
+        }
+    }
+
+    ngx_free(msg);
+}
+
+
+ngx_str_t *
+ngx_sio_msg_form(ngx_sio_msg_t *msg, ngx_uint_t form)
+{
+    u_char     *p, header[NGX_SIO_WS_MAX_HEADER];
+    size_t      len;
+    ngx_str_t  *f;
+
+    f = &msg->forms[form];
+
+    if (f->data != NULL) {
+        return f;
+    }
+
+    if (msg->nattachments == 0) {
+
+        switch (form) {
+
+        case NGX_SIO_FORM_POLL:
+            *f = msg->text;
+            return f;
+
+        case NGX_SIO_FORM_WS:
+        case NGX_SIO_FORM_WS_B64:
+        case NGX_SIO_FORM_WS3:
+        case NGX_SIO_FORM_WS3_B64:
+            len = ngx_sio_ws_header(header, NGX_SIO_WS_TEXT, msg->text.len);
+
+            f->len = len + msg->text.len;
+            f->data = msg->text.data - len;
+            ngx_memcpy(f->data, header, len);
+
+            return f;
+
+        default:
+            break;
+        }
+    }
+
+    len = ngx_sio_msg_form_length(msg, form);
+
+    p = ngx_alloc(len, ngx_cycle->log);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    f->data = p;
+    f->len = ngx_sio_msg_form_write(p, msg, form) - p;
+
+    msg->owned |= 1 << form;
+
+    return f;
+}
+
+
+static size_t
+ngx_sio_msg_form_length(ngx_sio_msg_t *msg, ngx_uint_t form)
+{
+    size_t      len;
+    ngx_uint_t  i;
+
+    /* in front of the text: a frame header, or a length of up to 20 digits */
+
+    len = msg->text.len + 22;
+
+    for (i = 0; i < msg->nattachments; i++) {
+        len += 1 + ngx_sio_msg_attachment_length(&msg->attachments[i], form);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_sio_msg_form_write(u_char *p, ngx_sio_msg_t *msg, ngx_uint_t form)
+{
+    ngx_uint_t  i;
+
+    switch (form) {
+
+    case NGX_SIO_FORM_POLL:
+        break;
+
+    case NGX_SIO_FORM_POLL3:
+        p = ngx_sio_eio_text_prefix_write(p,
+                ngx_sio_utf8_utf16_length(msg->text.data, msg->text.len));
+        break;
+
+    case NGX_SIO_FORM_POLL3_BIN:
+        p = ngx_sio_eio_binary_prefix_write(p, msg->text.len, 0);
+        break;
+
+    default: /* the WebSocket forms */
+        p = ngx_sio_msg_frame(p, NGX_SIO_WS_TEXT, msg->text.len);
+        break;
+    }
+
+    p = ngx_cpymem(p, msg->text.data, msg->text.len);
+
+    for (i = 0; i < msg->nattachments; i++) {
+        p = ngx_sio_msg_attachment_write(p, &msg->attachments[i], form);
+    }
+
+    return p;
+}
+
+
+static size_t
+ngx_sio_msg_attachment_length(ngx_str_t *data, ngx_uint_t form)
+{
+    size_t  len;
+
+    switch (form) {
+
+    case NGX_SIO_FORM_WS:
+    case NGX_SIO_FORM_WS3:
+    case NGX_SIO_FORM_POLL3_BIN:
+        len = 1 + data->len;
+        break;
+
+    default: /* "b" or "b4" in front */
+        len = 2 + ngx_sio_base64_length(data->len);
+        break;
+    }
+
+    return len + 22;
+}
+
+
+static u_char *
+ngx_sio_msg_attachment_write(u_char *p, ngx_str_t *data, ngx_uint_t form)
+{
+    size_t  b64;
+
+    b64 = ngx_sio_base64_length(data->len);
+
+    switch (form) {
+
+    case NGX_SIO_FORM_WS:
+        p = ngx_sio_msg_frame(p, NGX_SIO_WS_BINARY, data->len);
+        return ngx_cpymem(p, data->data, data->len);
+
+    case NGX_SIO_FORM_WS3:
+        p = ngx_sio_msg_frame(p, NGX_SIO_WS_BINARY, 1 + data->len);
+        *p++ = NGX_SIO_EIO_MESSAGE;
+        return ngx_cpymem(p, data->data, data->len);
+
+    case NGX_SIO_FORM_POLL3_BIN:
+        p = ngx_sio_eio_binary_prefix_write(p, 1 + data->len, 1);
+        *p++ = NGX_SIO_EIO_MESSAGE;
+        return ngx_cpymem(p, data->data, data->len);
+
+    case NGX_SIO_FORM_WS_B64:
+        p = ngx_sio_msg_frame(p, NGX_SIO_WS_TEXT, 1 + b64);
+        *p++ = 'b';
+        break;
+
+    case NGX_SIO_FORM_WS3_B64:
+        p = ngx_sio_msg_frame(p, NGX_SIO_WS_TEXT, 2 + b64);
+        *p++ = 'b';
+        *p++ = '4';
+        break;
+
+    case NGX_SIO_FORM_POLL3:
+        p = ngx_sio_eio_text_prefix_write(p, 2 + b64);
+        *p++ = 'b';
+        *p++ = '4';
+        break;
+
+    default: /* NGX_SIO_FORM_POLL */
+        *p++ = NGX_SIO_EIO_SEPARATOR;
+        *p++ = 'b';
+        break;
+    }
+
+    return ngx_sio_base64_write(p, data->data, data->len);
+}
+
+
+static u_char *
+ngx_sio_msg_frame(u_char *p, ngx_uint_t opcode, size_t len)
+{
+    return p + ngx_sio_ws_header(p, opcode, len);
+}
+
+
+ngx_sio_msg_t *
+ngx_sio_msg_packet(u_char type)
+{
+    ngx_uint_t             i;
+    static ngx_sio_msg_t  *packets[5];
+    static const u_char    types[] = "1236p";
+
+    for (i = 0; types[i] != type; i++) { /* void */ }
+
+    if (packets[i] == NULL) {
+        packets[i] = (type == 'p') ? ngx_sio_msg_text("3probe", 6)
+                                   : ngx_sio_msg_text(&type, 1);
+
+        if (packets[i] != NULL) {
+            packets[i]->is_static = 1;
+        }
+    }
+
+    return packets[i];
+}
+
+
+void
+ngx_sio_out_init(ngx_sio_out_t *out, ngx_uint_t form)
+{
+    out->head = NULL;
+    out->tail = &out->head;
+    out->bytes = 0;
+    out->offset = 0;
+    out->form = form;
+}
+
+
+ngx_int_t
+ngx_sio_out_push(ngx_sio_out_t *out, ngx_sio_msg_t *msg)
+{
+    ngx_sio_out_node_t  *node;
+
+    node = ngx_sio_out_node();
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    node->next = NULL;
+    node->msg = ngx_sio_msg_ref(msg);
+
+    *out->tail = node;
+    out->tail = &node->next;
+    out->bytes += msg->size;
+
+    return NGX_OK;
+}
+
+
+static ngx_sio_out_node_t *
+ngx_sio_out_node(void)
+{
+    ngx_sio_out_node_t  *node;
+
+    node = ngx_sio_out_spare;
+
+    if (node == NULL) {
+        return ngx_alloc(sizeof(ngx_sio_out_node_t), ngx_cycle->log);
+    }
+
+    ngx_sio_out_spare = node->next;
+    ngx_sio_out_nspare--;
+
+    return node;
+}
+
+
+void
+ngx_sio_out_shift(ngx_sio_out_t *out)
+{
+    ngx_sio_out_node_t  *node;
+
+    node = out->head;
+
+    out->head = node->next;
+    out->offset = 0;
+    out->bytes -= node->msg->size;
+
+    if (out->head == NULL) {
+        out->tail = &out->head;
+    }
+
+    ngx_sio_msg_unref(node->msg);
+
+    if (ngx_sio_out_nspare == NGX_SIO_OUT_SPARE) {
+        ngx_free(node);
+        return;
+    }
+
+    node->next = ngx_sio_out_spare;
+    ngx_sio_out_spare = node;
+    ngx_sio_out_nspare++;
+}
+
+
+void
+ngx_sio_out_clear(ngx_sio_out_t *out)
+{
+    while (out->head != NULL) {
+        ngx_sio_out_shift(out);
+    }
+}
+
+
+ngx_int_t
+ngx_sio_out_gather(ngx_sio_out_t *out, struct iovec *vec, ngx_uint_t n)
+{
+    ngx_str_t           *form;
+    ngx_uint_t           i;
+    ngx_sio_out_node_t  *node;
+
+    i = 0;
+
+    for (node = out->head; node != NULL && i < n; node = node->next) {
+
+        form = ngx_sio_msg_form(node->msg, out->form);
+        if (form == NULL) {
+            return NGX_ERROR;
+        }
+
+        vec[i].iov_base = form->data;
+        vec[i].iov_len = form->len;
+        i++;
+    }
+
+    if (i > 0) {
+        vec[0].iov_base = (u_char *) vec[0].iov_base + out->offset;
+        vec[0].iov_len -= out->offset;
+    }
+
+    return i;
+}
+
+
+ngx_uint_t
+ngx_sio_out_sent(ngx_sio_out_t *out, size_t sent)
+{
+    size_t      left;
+    ngx_uint_t  n;
+
+    n = 0;
+
+    while (sent > 0) {
+        left = out->head->msg->forms[out->form].len - out->offset;
+
+        if (sent < left) {
+            out->offset += sent;
+            break;
+        }
+
+        sent -= left;
+        n++;
+
+        ngx_sio_out_shift(out);
+    }
+
+    return n;
+}
+
+
+void
+ngx_sio_out_splice(ngx_sio_out_t *to, ngx_sio_out_t *from)
+{
+    if (from->head == NULL) {
+        return;
+    }
+
+    *to->tail = from->head;
+    to->tail = from->tail;
+    to->bytes += from->bytes;
+
+    ngx_sio_out_init(from, from->form);
+}
+
+
+void
+ngx_sio_out_truncate(ngx_sio_out_t *out)
+{
+    ngx_sio_out_t        rest;
+    ngx_sio_out_node_t  *first;
+
+    if (out->offset == 0) {
+        ngx_sio_out_clear(out);
+        return;
+    }
+
+    first = out->head;
+
+    rest = *out;
+    rest.head = first->next;
+    rest.offset = 0;
+    rest.bytes -= first->msg->size;
+
+    if (rest.head == NULL) {
+        return;
+    }
+
+    first->next = NULL;
+    out->tail = &first->next;
+    out->bytes = first->msg->size;
+
+    ngx_sio_out_clear(&rest);
+}

@@ -1,0 +1,475 @@
+
+#include "ngx_sio_rooms.h"
+
+
+typedef struct {
+    ngx_sio_socket_t  **sockets;
+    ngx_uint_t          n;
+    ngx_uint_t          size;
+    ngx_uint_t          failed;
+} ngx_sio_rooms_picked_t;
+
+
+static ngx_sio_room_t *ngx_sio_room_find(ngx_sio_nsp_t *nsp, ngx_str_t *name);
+static ngx_sio_room_t *ngx_sio_room_create(ngx_sio_nsp_t *nsp,
+    ngx_str_t *name);
+static ngx_sio_membership_t *ngx_sio_membership_find(ngx_sio_socket_t *so,
+    ngx_sio_room_t *room);
+static void ngx_sio_membership_remove(ngx_sio_membership_t *m);
+static ngx_sio_socket_t *ngx_sio_rooms_own(ngx_sio_nsp_t *nsp,
+    ngx_str_t *name);
+static ngx_uint_t ngx_sio_rooms_is_own(ngx_sio_socket_t *so, ngx_str_t *name);
+static void ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name,
+    uint64_t mark);
+static void ngx_sio_rooms_pick_handler(ngx_sio_socket_t *so, void *data);
+
+
+ngx_sio_nsp_t *
+ngx_sio_nsp_find(ngx_sio_engine_t *e, ngx_str_t *name)
+{
+    uint32_t  hash;
+
+    hash = ngx_crc32_short(name->data, name->len);
+
+    return (ngx_sio_nsp_t *) ngx_str_rbtree_lookup(&e->nsps, name, hash);
+}
+
+
+ngx_sio_nsp_t *
+ngx_sio_nsp_get(ngx_sio_engine_t *e, ngx_str_t *name)
+{
+    ngx_sio_nsp_t  *nsp;
+
+    nsp = ngx_sio_nsp_find(e, name);
+
+    if (nsp != NULL) {
+        nsp->refs++;
+        return nsp;
+    }
+
+    nsp = ngx_alloc(sizeof(ngx_sio_nsp_t) + name->len, ngx_cycle->log);
+    if (nsp == NULL) {
+        return NULL;
+    }
+
+    nsp->node.str.len = name->len;
+    nsp->node.str.data = (u_char *) (nsp + 1);
+    ngx_memcpy(nsp->node.str.data, name->data, name->len);
+    nsp->node.node.key = ngx_crc32_short(name->data, name->len);
+
+    nsp->engine = e;
+    nsp->nsockets = 0;
+    nsp->refs = 1;
+
+    ngx_queue_init(&nsp->sockets);
+    ngx_rbtree_init(&nsp->rooms, &nsp->sentinel, ngx_str_rbtree_insert_value);
+
+    ngx_rbtree_insert(&e->nsps, &nsp->node.node);
+
+    return nsp;
+}
+
+
+void
+ngx_sio_nsp_unref(ngx_sio_nsp_t *nsp)
+{
+    if (--nsp->refs > 0) {
+        return;
+    }
+
+    ngx_rbtree_delete(&nsp->engine->nsps, &nsp->node.node);
+    ngx_free(nsp);
+}
+
+
+void
+ngx_sio_rooms_enter(ngx_sio_socket_t *so)
+{
+    ngx_queue_insert_tail(&so->nsp->sockets, &so->member);
+    so->nsp->nsockets++;
+}
+
+
+void
+ngx_sio_rooms_exit(ngx_sio_socket_t *so)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(&so->rooms)) {
+        q = ngx_queue_head(&so->rooms);
+        ngx_sio_membership_remove(
+            ngx_queue_data(q, ngx_sio_membership_t, of_socket));
+    }
+
+    ngx_queue_remove(&so->member);
+    so->nsp->nsockets--;
+}
+
+
+ngx_int_t
+ngx_sio_rooms_join(ngx_sio_socket_t *so, ngx_str_t *name)
+{
+    ngx_sio_room_t        *room;
+    ngx_sio_membership_t  *m;
+
+    if (ngx_sio_rooms_is_own(so, name)) {
+        if (!so->left_own) {
+            return NGX_DECLINED;
+        }
+
+        so->left_own = 0;
+        return NGX_OK;
+    }
+
+    room = ngx_sio_room_find(so->nsp, name);
+
+    if (room == NULL) {
+        room = ngx_sio_room_create(so->nsp, name);
+        if (room == NULL) {
+            return NGX_ERROR;
+        }
+
+    } else if (ngx_sio_membership_find(so, room) != NULL) {
+        return NGX_DECLINED;
+    }
+
+    m = ngx_alloc(sizeof(ngx_sio_membership_t), ngx_cycle->log);
+
+    if (m == NULL) {
+        if (room->nmembers == 0) {
+            ngx_rbtree_delete(&so->nsp->rooms, &room->node.node);
+            ngx_free(room);
+        }
+
+        return NGX_ERROR;
+    }
+
+    m->room = room;
+    m->socket = so;
+
+    ngx_queue_insert_tail(&room->members, &m->of_room);
+    ngx_queue_insert_tail(&so->rooms, &m->of_socket);
+
+    room->nmembers++;
+    so->nrooms++;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_sio_rooms_leave(ngx_sio_socket_t *so, ngx_str_t *name)
+{
+    ngx_sio_room_t        *room;
+    ngx_sio_membership_t  *m;
+
+    if (ngx_sio_rooms_is_own(so, name)) {
+        if (so->left_own) {
+            return NGX_DECLINED;
+        }
+
+        so->left_own = 1;
+        return NGX_OK;
+    }
+
+    room = ngx_sio_room_find(so->nsp, name);
+    if (room == NULL) {
+        return NGX_DECLINED;
+    }
+
+    m = ngx_sio_membership_find(so, room);
+    if (m == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_sio_membership_remove(m);
+
+    return NGX_OK;
+}
+
+
+static ngx_sio_room_t *
+ngx_sio_room_find(ngx_sio_nsp_t *nsp, ngx_str_t *name)
+{
+    uint32_t  hash;
+
+    hash = ngx_crc32_short(name->data, name->len);
+
+    return (ngx_sio_room_t *) ngx_str_rbtree_lookup(&nsp->rooms, name, hash);
+}
+
+
+static ngx_sio_room_t *
+ngx_sio_room_create(ngx_sio_nsp_t *nsp, ngx_str_t *name)
+{
+    ngx_sio_room_t  *room;
+
+    room = ngx_alloc(sizeof(ngx_sio_room_t) + name->len, ngx_cycle->log);
+    if (room == NULL) {
+        return NULL;
+    }
+
+    room->node.str.len = name->len;
+    room->node.str.data = (u_char *) (room + 1);
+    ngx_memcpy(room->node.str.data, name->data, name->len);
+    room->node.node.key = ngx_crc32_short(name->data, name->len);
+
+    room->nmembers = 0;
+    ngx_queue_init(&room->members);
+
+    ngx_rbtree_insert(&nsp->rooms, &room->node.node);
+
+    return room;
+}
+
+
+/* Walks the shorter of the two lists. */
+
+static ngx_sio_membership_t *
+ngx_sio_membership_find(ngx_sio_socket_t *so, ngx_sio_room_t *room)
+{
+    ngx_queue_t           *q;
+    ngx_sio_membership_t  *m;
+
+    if (room->nmembers < so->nrooms) {
+
+        for (q = ngx_queue_head(&room->members);
+             q != ngx_queue_sentinel(&room->members);
+             q = ngx_queue_next(q))
+        {
+            m = ngx_queue_data(q, ngx_sio_membership_t, of_room);
+
+            if (m->socket == so) {
+                return m;
+            }
+        }
+
+        return NULL;
+    }
+
+    for (q = ngx_queue_head(&so->rooms);
+         q != ngx_queue_sentinel(&so->rooms);
+         q = ngx_queue_next(q))
+    {
+        m = ngx_queue_data(q, ngx_sio_membership_t, of_socket);
+
+        if (m->room == room) {
+            return m;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_sio_membership_remove(ngx_sio_membership_t *m)
+{
+    ngx_sio_room_t  *room;
+
+    room = m->room;
+
+    ngx_queue_remove(&m->of_room);
+    ngx_queue_remove(&m->of_socket);
+
+    m->socket->nrooms--;
+
+    if (--room->nmembers == 0) {
+        ngx_rbtree_delete(&m->socket->nsp->rooms, &room->node.node);
+        ngx_free(room);
+    }
+
+    ngx_free(m);
+}
+
+
+/*
+ * A socket is in the room of its own id without a room being kept for it:
+ * most sockets are addressed that way, and it would cost each of them a room
+ * and a membership.
+ */
+
+static ngx_sio_socket_t *
+ngx_sio_rooms_own(ngx_sio_nsp_t *nsp, ngx_str_t *name)
+{
+    ngx_sio_socket_t  *so;
+
+    so = ngx_sio_socket_find(nsp->engine, name->data, name->len);
+
+    if (so == NULL || so->nsp != nsp || !so->connected || so->left_own) {
+        return NULL;
+    }
+
+    return so;
+}
+
+
+static ngx_uint_t
+ngx_sio_rooms_is_own(ngx_sio_socket_t *so, ngx_str_t *name)
+{
+    return name->len == NGX_SIO_SOCKET_SID_LEN
+           && ngx_memcmp(name->data, so->sid, NGX_SIO_SOCKET_SID_LEN) == 0;
+}
+
+
+/*
+ * Each call has a mark of its own.  A socket that bears it has been excluded
+ * or has been called already, so nobody is called twice and no list is made.
+ */
+
+ngx_uint_t
+ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
+    ngx_sio_select_pt handler, void *data)
+{
+    uint64_t               mark;
+    ngx_uint_t             i, n;
+    ngx_queue_t           *q;
+    ngx_sio_nsp_t         *nsp;
+    ngx_sio_room_t        *room;
+    ngx_sio_socket_t      *so;
+    ngx_sio_membership_t  *m;
+
+    nsp = ngx_sio_nsp_find(e, &t->nsp);
+    if (nsp == NULL) {
+        return 0;
+    }
+
+    n = 0;
+    mark = ++e->mark;
+
+    for (i = 0; i < t->nexcept; i++) {
+        ngx_sio_rooms_exclude(nsp, &t->except[i], mark);
+    }
+
+    if (t->nto == 0) {
+
+        for (q = ngx_queue_head(&nsp->sockets);
+             q != ngx_queue_sentinel(&nsp->sockets);
+             q = ngx_queue_next(q))
+        {
+            so = ngx_queue_data(q, ngx_sio_socket_t, member);
+
+            if (so->mark != mark) {
+                so->mark = mark;
+                n++;
+                handler(so, data);
+            }
+        }
+
+        return n;
+    }
+
+    for (i = 0; i < t->nto; i++) {
+
+        so = ngx_sio_rooms_own(nsp, &t->to[i]);
+
+        if (so != NULL && so->mark != mark) {
+            so->mark = mark;
+            n++;
+            handler(so, data);
+        }
+
+        room = ngx_sio_room_find(nsp, &t->to[i]);
+        if (room == NULL) {
+            continue;
+        }
+
+        for (q = ngx_queue_head(&room->members);
+             q != ngx_queue_sentinel(&room->members);
+             q = ngx_queue_next(q))
+        {
+            m = ngx_queue_data(q, ngx_sio_membership_t, of_room);
+            so = m->socket;
+
+            if (so->mark != mark) {
+                so->mark = mark;
+                n++;
+                handler(so, data);
+            }
+        }
+    }
+
+    return n;
+}
+
+
+static void
+ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name, uint64_t mark)
+{
+    ngx_queue_t           *q;
+    ngx_sio_room_t        *room;
+    ngx_sio_socket_t      *so;
+    ngx_sio_membership_t  *m;
+
+    so = ngx_sio_rooms_own(nsp, name);
+
+    if (so != NULL) {
+        so->mark = mark;
+    }
+
+    room = ngx_sio_room_find(nsp, name);
+    if (room == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&room->members);
+         q != ngx_queue_sentinel(&room->members);
+         q = ngx_queue_next(q))
+    {
+        m = ngx_queue_data(q, ngx_sio_membership_t, of_room);
+        m->socket->mark = mark;
+    }
+}
+
+
+ngx_sio_socket_t **
+ngx_sio_rooms_pick(ngx_sio_engine_t *e, ngx_sio_target_t *t, ngx_uint_t *n)
+{
+    ngx_sio_rooms_picked_t  picked;
+
+    ngx_memzero(&picked, sizeof(ngx_sio_rooms_picked_t));
+
+    *n = ngx_sio_rooms_select(e, t, ngx_sio_rooms_pick_handler, &picked);
+
+    if (picked.failed) {
+        ngx_free(picked.sockets);
+        return NULL;
+    }
+
+    return picked.sockets;
+}
+
+
+static void
+ngx_sio_rooms_pick_handler(ngx_sio_socket_t *so, void *data)
+{
+    ngx_sio_rooms_picked_t *picked = data;
+
+    ngx_uint_t          size;
+    ngx_sio_socket_t  **sockets;
+
+    if (picked->failed) {
+        return;
+    }
+
+    if (picked->n == picked->size) {
+        size = picked->size ? picked->size * 2 : 16;
+
+        sockets = ngx_alloc(size * sizeof(ngx_sio_socket_t *), ngx_cycle->log);
+        if (sockets == NULL) {
+            picked->failed = 1;
+            return;
+        }
+
+        if (picked->n) {
+            ngx_memcpy(sockets, picked->sockets,
+                       picked->n * sizeof(ngx_sio_socket_t *));
+            ngx_free(picked->sockets);
+        }
+
+        picked->sockets = sockets;
+        picked->size = size;
+    }
+
+    picked->sockets[picked->n++] = so;
+}

@@ -1,0 +1,1025 @@
+
+#include "ngx_sio_base64.h"
+#include "ngx_sio_packet.h"
+#include "ngx_sio_pack.h"
+#include "ngx_sio_rooms.h"
+#include "ngx_sio_json.h"
+#include "ngx_sio_utf8.h"
+
+#include <openssl/rand.h>
+
+
+static ngx_int_t ngx_sio_socket_dispatch(ngx_sio_session_t *s,
+    ngx_sio_packet_t *p, ngx_str_t *attachments, ngx_uint_t n,
+    ngx_uint_t *reason);
+static ngx_int_t ngx_sio_socket_connect(ngx_sio_session_t *s,
+    ngx_sio_packet_t *p);
+static ngx_int_t ngx_sio_socket_query(ngx_str_t *query, ngx_str_t *auth);
+static u_char *ngx_sio_socket_query_string(u_char *dst, u_char *p,
+    u_char *end, u_char *scratch);
+static void ngx_sio_socket_answer(ngx_sio_socket_t *so, ngx_sio_packet_t *p,
+    ngx_str_t *attachments, ngx_uint_t n);
+static ngx_sio_socket_t *ngx_sio_socket_of(ngx_sio_session_t *s,
+    ngx_str_t *nsp);
+static ngx_sio_socket_t *ngx_sio_socket_create(ngx_sio_session_t *s,
+    ngx_str_t *nsp, u_char *sid);
+static void ngx_sio_socket_free(ngx_sio_socket_t *so);
+static ngx_int_t ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text,
+    ngx_uint_t n);
+static void ngx_sio_socket_send_error(ngx_sio_session_t *s, ngx_str_t *nsp,
+    ngx_str_t *message, ngx_str_t *data);
+static void ngx_sio_socket_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg);
+static ngx_rbtree_key_t ngx_sio_socket_key(u_char *sid);
+static size_t ngx_sio_socket_save_length(ngx_sio_socket_t *so);
+static u_char *ngx_sio_socket_save(ngx_sio_socket_t *so, u_char *p);
+static ngx_int_t ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos,
+    u_char *end);
+
+
+ngx_int_t
+ngx_sio_socket_text(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t *reason)
+{
+    ngx_int_t          rc;
+    const char        *err;
+    ngx_sio_packet_t   p;
+
+    if (s->pending != NULL) {
+        err = "text instead of an attachment";
+        goto declined;
+    }
+
+    rc = ngx_sio_packet_decode(text, s->conf->max_attachments,
+                               s->revision == 3 ? 4 : 5, &p, &err);
+
+    if (rc == NGX_DECLINED) {
+        goto declined;
+    }
+
+    if (p.attachments == 0) {
+        return ngx_sio_socket_dispatch(s, &p, NULL, 0, reason);
+    }
+
+    if (ngx_sio_packet_placeholders(&p.payload, p.attachments) != NGX_OK) {
+        err = "illegal attachments";
+        goto declined;
+    }
+
+    return ngx_sio_socket_pend(s, text, p.attachments);
+
+declined:
+
+    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+                  "client sent a malformed packet: %s", err);
+
+    *reason = NGX_SIO_REASON_FORCED_CLOSE;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t n)
+{
+    ngx_sio_pending_t  *pending;
+
+    pending = ngx_alloc(sizeof(ngx_sio_pending_t) + n * sizeof(ngx_str_t)
+                        + text->len, &s->engine->log);
+
+    if (pending == NULL) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        return NGX_OK;
+    }
+
+    pending->n = n;
+    pending->got = 0;
+    pending->attachments = (ngx_str_t *) (pending + 1);
+    pending->text.len = text->len;
+    pending->text.data = (u_char *) (pending->attachments + n);
+    ngx_memcpy(pending->text.data, text->data, text->len);
+
+    s->pending = pending;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
+    ngx_uint_t *reason)
+{
+    ngx_int_t           rc;
+    ngx_str_t          *attachment;
+    ngx_uint_t          i;
+    const char         *err;
+    ngx_sio_packet_t    p;
+    ngx_sio_pending_t  *pending;
+
+    pending = s->pending;
+
+    if (pending == NULL) {
+        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+                      "client sent an attachment that belongs to no packet");
+
+        *reason = NGX_SIO_REASON_FORCED_CLOSE;
+        return NGX_DECLINED;
+    }
+
+    attachment = &pending->attachments[pending->got];
+
+    attachment->data = ngx_alloc(data->len + 1, &s->engine->log);
+
+    if (attachment->data == NULL) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        return NGX_OK;
+    }
+
+    attachment->len = data->len;
+    ngx_memcpy(attachment->data, data->data, data->len);
+
+    if (++pending->got < pending->n) {
+        return NGX_OK;
+    }
+
+    s->pending = NULL;
+
+    rc = ngx_sio_packet_decode(&pending->text, pending->n,
+                               s->revision == 3 ? 4 : 5, &p, &err);
+
+    if (rc != NGX_DECLINED) {
+        rc = ngx_sio_socket_dispatch(s, &p, pending->attachments, pending->n,
+                                     reason);
+    }
+
+    for (i = 0; i < pending->n; i++) {
+        ngx_free(pending->attachments[i].data);
+    }
+
+    ngx_free(pending);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_sio_socket_implicit(ngx_sio_session_t *s)
+{
+    ngx_sio_packet_t  p;
+
+    ngx_memzero(&p, sizeof(ngx_sio_packet_t));
+
+    p.type = NGX_SIO_PACKET_CONNECT;
+    ngx_str_set(&p.nsp, "/");
+
+    return ngx_sio_socket_connect(s, &p);
+}
+
+
+/* The call may end the socket, or all of the session. */
+
+static ngx_int_t
+ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
+    ngx_str_t *attachments, ngx_uint_t n, ngx_uint_t *reason)
+{
+    ngx_sio_socket_t  *so;
+
+    so = ngx_sio_socket_of(s, &p->nsp);
+
+    if (p->type == NGX_SIO_PACKET_CONNECT) {
+
+        if (so == NULL) {
+            return ngx_sio_socket_connect(s, p);
+        }
+
+    } else if (so != NULL) {
+
+        switch (p->type) {
+
+        case NGX_SIO_PACKET_DISCONNECT:
+            ngx_sio_socket_close(so, NGX_SIO_REASON_CLIENT_DISCONNECT);
+            return NGX_OK;
+
+        case NGX_SIO_PACKET_EVENT:
+        case NGX_SIO_PACKET_BINARY_EVENT:
+            s->engine->ops->event(so, &p->event, &p->args, p->id,
+                                  attachments, n);
+            return NGX_OK;
+
+        case NGX_SIO_PACKET_ACK:
+        case NGX_SIO_PACKET_BINARY_ACK:
+            ngx_sio_socket_answer(so, p, attachments, n);
+            return NGX_OK;
+
+        default: /* NGX_SIO_PACKET_CONNECT_ERROR is for servers to send */
+            break;
+        }
+    }
+
+    /* clients of Socket.IO 2 do all this in good faith */
+
+    if (s->revision == 3) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+                  "client sent packet type %ui for namespace \"%V\", "
+                  "which it has %s",
+                  p->type, &p->nsp, so ? "joined" : "not joined");
+
+    *reason = NGX_SIO_REASON_FORCED_SERVER_CLOSE;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
+{
+    u_char             sid[NGX_SIO_SOCKET_SID_LEN], random[15];
+    ngx_str_t          auth;
+    ngx_sio_socket_t  *so;
+
+    static ngx_str_t   invalid = ngx_string("Invalid namespace");
+
+    if (!s->engine->ops->allowed(s, &p->nsp)) {
+        ngx_sio_socket_send_error(s, &p->nsp, &invalid, NULL);
+        return NGX_OK;
+    }
+
+    auth = p->payload;
+
+    if (RAND_bytes(random, sizeof(random)) != 1
+        || (p->query.len
+            && ngx_sio_socket_query(&p->query, &auth) != NGX_OK))
+    {
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        return NGX_OK;
+    }
+
+    ngx_sio_base64_url_write(sid, random, sizeof(random));
+
+    so = ngx_sio_socket_create(s, &p->nsp, sid);
+
+    if (so == NULL) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+    } else {
+        s->engine->ops->connect(so, &auth);
+    }
+
+    if (p->query.len) {
+        ngx_free(auth.data);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Clients of Socket.IO 2 send a query instead of an object: "a=1&b=2" becomes
+ * {"a":"1","b":"2"}.  NGX_OK: auth is allocated; NGX_ERROR: no memory.
+ */
+
+static ngx_int_t
+ngx_sio_socket_query(ngx_str_t *query, ngx_str_t *auth)
+{
+    u_char  *p, *pos, *end, *last, *eq, *scratch;
+
+    /*
+     * A control character becomes six octets, and "a" gains six more for its
+     * quotes, colon, comma and empty value.  Behind that is room to decode a
+     * parameter and to repair its UTF-8, which may triple it.
+     */
+
+    p = ngx_alloc(query->len * (12 + 4) + 16, ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    auth->data = p;
+    scratch = p + query->len * 12 + 16;
+
+    pos = query->data;
+    last = pos + query->len;
+
+    *p++ = '{';
+
+    while (pos < last) {
+
+        for (end = pos; end < last && *end != '&'; end++) { /* void */ }
+        for (eq = pos; eq < end && *eq != '='; eq++) { /* void */ }
+
+        if (end > pos) {
+            if (p - auth->data > 1) {
+                *p++ = ',';
+            }
+
+            p = ngx_sio_socket_query_string(p, pos, eq, scratch);
+            *p++ = ':';
+            p = ngx_sio_socket_query_string(p, eq < end ? eq + 1 : end, end,
+                                            scratch);
+        }
+
+        pos = end + 1;
+    }
+
+    *p++ = '}';
+
+    auth->len = p - auth->data;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_sio_socket_query_string(u_char *dst, u_char *p, u_char *end,
+    u_char *scratch)
+{
+    u_char     *decoded, *text;
+    ngx_int_t   n;
+
+    decoded = scratch;
+
+    while (p < end) {
+
+        if (*p == '%' && end - p > 2
+            && (n = ngx_hextoi(p + 1, 2)) != NGX_ERROR)
+        {
+            *decoded++ = (u_char) n;
+            p += 3;
+            continue;
+        }
+
+        *decoded++ = (*p == '+') ? ' ' : *p;
+        p++;
+    }
+
+    text = decoded;
+    decoded = ngx_sio_utf8_repair(text, scratch, text - scratch);
+
+    *dst++ = '"';
+    dst = ngx_sio_json_escape(dst, text, decoded - text);
+    *dst++ = '"';
+
+    return dst;
+}
+
+
+static void
+ngx_sio_socket_answer(ngx_sio_socket_t *so, ngx_sio_packet_t *p,
+    ngx_str_t *attachments, ngx_uint_t n)
+{
+    ngx_queue_t    *q;
+    ngx_sio_ack_t  *ack;
+
+    for (q = ngx_queue_head(&so->acks);
+         q != ngx_queue_sentinel(&so->acks);
+         q = ngx_queue_next(q))
+    {
+        ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
+
+        if (ack->id != p->id) {
+            continue;
+        }
+
+        ngx_queue_remove(q);
+        so->nacks--;
+
+        so->session->engine->ops->ack(so, ack, &p->args, attachments, n);
+
+        ngx_free(ack);
+        return;
+    }
+
+    /* never asked, answered already, or forgotten: ignored, as Node does */
+}
+
+
+/* A session has few namespaces. */
+
+static ngx_sio_socket_t *
+ngx_sio_socket_of(ngx_sio_session_t *s, ngx_str_t *nsp)
+{
+    ngx_queue_t       *q;
+    ngx_sio_socket_t  *so;
+
+    for (q = ngx_queue_head(&s->sockets);
+         q != ngx_queue_sentinel(&s->sockets);
+         q = ngx_queue_next(q))
+    {
+        so = ngx_queue_data(q, ngx_sio_socket_t, link);
+
+        if (so->nsp->node.str.len == nsp->len
+            && ngx_memcmp(so->nsp->node.str.data, nsp->data, nsp->len) == 0)
+        {
+            return so;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_rbtree_key_t
+ngx_sio_socket_key(u_char *sid)
+{
+    ngx_rbtree_key_t  key;
+
+    ngx_memcpy(&key, sid, sizeof(ngx_rbtree_key_t));
+
+    return key;
+}
+
+
+void
+ngx_sio_socket_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_rbtree_node_t  **p;
+    ngx_sio_socket_t    *so, *t;
+
+    for ( ;; ) {
+
+        if (node->key != temp->key) {
+            p = (node->key < temp->key) ? &temp->left : &temp->right;
+
+        } else {
+            so = ngx_rbtree_data(node, ngx_sio_socket_t, node);
+            t = ngx_rbtree_data(temp, ngx_sio_socket_t, node);
+
+            p = (ngx_memcmp(so->sid, t->sid, NGX_SIO_SOCKET_SID_LEN) < 0)
+                ? &temp->left : &temp->right;
+        }
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}
+
+
+ngx_sio_socket_t *
+ngx_sio_socket_find(ngx_sio_engine_t *e, u_char *sid, size_t len)
+{
+    ngx_int_t           rc;
+    ngx_rbtree_key_t    key;
+    ngx_rbtree_node_t  *node;
+    ngx_sio_socket_t   *so;
+
+    if (len != NGX_SIO_SOCKET_SID_LEN) {
+        return NULL;
+    }
+
+    key = ngx_sio_socket_key(sid);
+    node = e->sockets.root;
+
+    while (node != &e->sockets_sentinel) {
+
+        if (key != node->key) {
+            node = (key < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        so = ngx_rbtree_data(node, ngx_sio_socket_t, node);
+
+        rc = ngx_memcmp(sid, so->sid, NGX_SIO_SOCKET_SID_LEN);
+
+        if (rc == 0) {
+            return so;
+        }
+
+        node = (rc < 0) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_sio_socket_t *
+ngx_sio_socket_create(ngx_sio_session_t *s, ngx_str_t *nsp, u_char *sid)
+{
+    ngx_sio_socket_t  *so;
+
+    so = ngx_calloc(sizeof(ngx_sio_socket_t), &s->engine->log);
+    if (so == NULL) {
+        return NULL;
+    }
+
+    so->nsp = ngx_sio_nsp_get(s->engine, nsp);
+
+    if (so->nsp == NULL) {
+        ngx_free(so);
+        return NULL;
+    }
+
+    so->session = s;
+    so->connected_at = ngx_time();
+
+    ngx_memcpy(so->sid, sid, NGX_SIO_SOCKET_SID_LEN);
+    so->node.key = ngx_sio_socket_key(so->sid);
+
+    ngx_queue_init(&so->rooms);
+    ngx_queue_init(&so->acks);
+
+    ngx_queue_insert_tail(&s->sockets, &so->link);
+    ngx_rbtree_insert(&s->engine->sockets, &so->node);
+
+    return so;
+}
+
+
+static void
+ngx_sio_socket_free(ngx_sio_socket_t *so)
+{
+    ngx_queue_t       *q;
+    ngx_sio_engine_t  *e;
+
+    e = so->session->engine;
+
+    if (so->connected) {
+        ngx_sio_rooms_exit(so);
+        e->counters[NGX_SIO_COUNT_SOCKETS]--;
+    }
+
+    while (!ngx_queue_empty(&so->acks)) {
+        q = ngx_queue_head(&so->acks);
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, ngx_sio_ack_t, queue));
+    }
+
+    ngx_queue_remove(&so->link);
+    ngx_rbtree_delete(&e->sockets, &so->node);
+
+    ngx_sio_nsp_unref(so->nsp);
+    ngx_free(so);
+}
+
+
+void
+ngx_sio_socket_accept(ngx_sio_socket_t *so)
+{
+    ngx_str_t           sid, *nsp;
+    ngx_sio_msg_t      *msg;
+    ngx_sio_session_t  *s;
+
+    s = so->session;
+    nsp = &so->nsp->node.str;
+
+    sid.len = NGX_SIO_SOCKET_SID_LEN;
+    sid.data = so->sid;
+
+    so->connected = 1;
+    ngx_sio_rooms_enter(so);
+
+    s->connect_due = 0;
+    s->engine->counters[NGX_SIO_COUNT_SOCKETS]++;
+
+    msg = ngx_sio_msg_create(ngx_sio_packet_connect_length(nsp,
+                                 s->revision == 3 ? NULL : &sid, NULL),
+                             NULL, 0);
+    if (msg != NULL) {
+        ngx_sio_packet_connect_write(msg->text.data, nsp,
+                                     s->revision == 3 ? NULL : &sid, NULL);
+    }
+
+    ngx_sio_socket_send(s, msg);
+}
+
+
+void
+ngx_sio_socket_refuse(ngx_sio_socket_t *so, ngx_str_t *message,
+    ngx_str_t *data)
+{
+    ngx_sio_session_t  *s;
+
+    s = so->session;
+
+    ngx_sio_socket_send_error(s, &so->nsp->node.str, message, data);
+
+    ngx_sio_socket_resume(so);
+    ngx_sio_socket_free(so);
+}
+
+
+static void
+ngx_sio_socket_send_error(ngx_sio_session_t *s, ngx_str_t *nsp,
+    ngx_str_t *message, ngx_str_t *data)
+{
+    ngx_sio_msg_t           *msg;
+    ngx_sio_packet_error_t   e;
+
+    e.revision = (s->revision == 3) ? 4 : 5;
+    e.nsp = *nsp;
+    e.message = *message;
+    e.data = data;
+
+    msg = ngx_sio_msg_create(ngx_sio_packet_error_length(&e), NULL, 0);
+
+    if (msg != NULL) {
+        ngx_sio_packet_error_write(msg->text.data, &e);
+    }
+
+    ngx_sio_socket_send(s, msg);
+}
+
+
+/* Takes msg; NULL stands for the memory that was not there. */
+
+static void
+ngx_sio_socket_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg)
+{
+    if (msg == NULL) {
+        ngx_sio_session_fail(s);
+        return;
+    }
+
+    ngx_sio_session_send(s, msg);
+    ngx_sio_msg_unref(msg);
+}
+
+
+void
+ngx_sio_socket_disconnect(ngx_sio_socket_t *so)
+{
+    ngx_sio_msg_t     *msg;
+    ngx_sio_packet_t   p;
+
+    ngx_memzero(&p, sizeof(ngx_sio_packet_t));
+
+    p.type = NGX_SIO_PACKET_DISCONNECT;
+    p.nsp = so->nsp->node.str;
+    p.id = NGX_SIO_PACKET_NO_ID;
+
+    msg = ngx_sio_msg_create(ngx_sio_packet_header_length(&p), NULL, 0);
+
+    if (msg != NULL) {
+        ngx_sio_packet_header_write(msg->text.data, &p);
+    }
+
+    ngx_sio_socket_send(so->session, msg);
+
+    ngx_sio_socket_close(so, NGX_SIO_REASON_SERVER_DISCONNECT);
+}
+
+
+void
+ngx_sio_socket_close(ngx_sio_socket_t *so, ngx_uint_t reason)
+{
+    ngx_sio_socket_resume(so);
+
+    so->session->engine->ops->disconnect(so, reason);
+
+    ngx_sio_socket_free(so);
+}
+
+
+ngx_int_t
+ngx_sio_socket_ack(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *args,
+    ngx_str_t *attachments, ngx_uint_t n)
+{
+    u_char            *p;
+    ngx_sio_msg_t     *msg;
+    ngx_sio_packet_t   pkt;
+
+    ngx_memzero(&pkt, sizeof(ngx_sio_packet_t));
+
+    pkt.type = n ? NGX_SIO_PACKET_BINARY_ACK : NGX_SIO_PACKET_ACK;
+    pkt.attachments = n;
+    pkt.nsp = so->nsp->node.str;
+    pkt.id = id;
+
+    msg = ngx_sio_msg_create(ngx_sio_packet_header_length(&pkt) + 2
+                             + args->len, attachments, n);
+    if (msg == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sio_packet_header_write(msg->text.data, &pkt);
+    *p++ = '[';
+    p = ngx_cpymem(p, args->data, args->len);
+    *p = ']';
+
+    ngx_sio_socket_send(so->session, msg);
+
+    return NGX_OK;
+}
+
+
+ngx_sio_msg_t *
+ngx_sio_socket_event(ngx_str_t *nsp, uint64_t id, ngx_str_t *json,
+    ngx_str_t *attachments, ngx_uint_t n)
+{
+    u_char            *p;
+    ngx_sio_msg_t     *msg;
+    ngx_sio_packet_t   pkt;
+
+    ngx_memzero(&pkt, sizeof(ngx_sio_packet_t));
+
+    pkt.type = n ? NGX_SIO_PACKET_BINARY_EVENT : NGX_SIO_PACKET_EVENT;
+    pkt.attachments = n;
+    pkt.nsp = *nsp;
+    pkt.id = id;
+
+    msg = ngx_sio_msg_create(ngx_sio_packet_header_length(&pkt) + json->len,
+                             attachments, n);
+
+    if (msg != NULL) {
+        p = ngx_sio_packet_header_write(msg->text.data, &pkt);
+        ngx_memcpy(p, json->data, json->len);
+    }
+
+    return msg;
+}
+
+
+ngx_int_t
+ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *token)
+{
+    ngx_int_t       rc;
+    ngx_queue_t    *q;
+    ngx_sio_ack_t  *ack;
+
+    rc = NGX_OK;
+
+    ack = ngx_alloc(sizeof(ngx_sio_ack_t) + token->len,
+                    &so->session->engine->log);
+    if (ack == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (so->nacks == NGX_SIO_MAX_ACKS) {
+        q = ngx_queue_head(&so->acks);
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, ngx_sio_ack_t, queue));
+
+        so->nacks--;
+        rc = NGX_BUSY;
+    }
+
+    ack->id = id;
+    ack->token.len = token->len;
+    ack->token.data = (u_char *) (ack + 1);
+    ngx_memcpy(ack->token.data, token->data, token->len);
+
+    ngx_queue_insert_tail(&so->acks, &ack->queue);
+    so->nacks++;
+
+    return rc;
+}
+
+
+void
+ngx_sio_socket_pause(ngx_sio_socket_t *so)
+{
+    if (!so->paused) {
+        so->paused = 1;
+        ngx_sio_session_pause(so->session);
+    }
+}
+
+
+void
+ngx_sio_socket_resume(ngx_sio_socket_t *so)
+{
+    if (so->paused) {
+        so->paused = 0;
+        ngx_sio_session_resume(so->session);
+    }
+}
+
+
+/* Moving: [namespace, sid, ..., rooms, acks, what the layer above has]. */
+
+size_t
+ngx_sio_sockets_save_length(ngx_sio_session_t *s)
+{
+    size_t        len;
+    ngx_queue_t  *q;
+
+    len = sizeof(uint32_t);
+
+    for (q = ngx_queue_head(&s->sockets);
+         q != ngx_queue_sentinel(&s->sockets);
+         q = ngx_queue_next(q))
+    {
+        len += ngx_sio_socket_save_length(
+                   ngx_queue_data(q, ngx_sio_socket_t, link));
+    }
+
+    return len;
+}
+
+
+static size_t
+ngx_sio_socket_save_length(ngx_sio_socket_t *so)
+{
+    size_t                 len;
+    ngx_queue_t           *q;
+    ngx_sio_ack_t         *ack;
+    ngx_sio_session_t     *s;
+    ngx_sio_membership_t  *m;
+
+    s = so->session;
+
+    len = ngx_sio_pack_str_length(&so->nsp->node.str) + NGX_SIO_SOCKET_SID_LEN
+          + sizeof(uint64_t) + 5 * sizeof(uint32_t)
+          + s->engine->ops->save_length(so);
+
+    for (q = ngx_queue_head(&so->rooms);
+         q != ngx_queue_sentinel(&so->rooms);
+         q = ngx_queue_next(q))
+    {
+        m = ngx_queue_data(q, ngx_sio_membership_t, of_socket);
+        len += ngx_sio_pack_str_length(&m->room->node.str);
+    }
+
+    for (q = ngx_queue_head(&so->acks);
+         q != ngx_queue_sentinel(&so->acks);
+         q = ngx_queue_next(q))
+    {
+        ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
+        len += sizeof(uint64_t) + ngx_sio_pack_str_length(&ack->token);
+    }
+
+    return len;
+}
+
+
+u_char *
+ngx_sio_sockets_save(ngx_sio_session_t *s, u_char *p)
+{
+    u_char       *count;
+    uint32_t      n;
+    ngx_queue_t  *q;
+
+    count = p;
+    p += sizeof(uint32_t);
+    n = 0;
+
+    for (q = ngx_queue_head(&s->sockets);
+         q != ngx_queue_sentinel(&s->sockets);
+         q = ngx_queue_next(q))
+    {
+        p = ngx_sio_socket_save(ngx_queue_data(q, ngx_sio_socket_t, link), p);
+        n++;
+    }
+
+    ngx_sio_pack_u32(count, n);
+
+    return p;
+}
+
+
+static u_char *
+ngx_sio_socket_save(ngx_sio_socket_t *so, u_char *p)
+{
+    u_char                *length;
+    ngx_queue_t           *q;
+    ngx_sio_ack_t         *ack;
+    ngx_sio_session_t     *s;
+    ngx_sio_membership_t  *m;
+
+    s = so->session;
+
+    p = ngx_sio_pack_str(p, &so->nsp->node.str);
+    p = ngx_sio_pack(p, so->sid, NGX_SIO_SOCKET_SID_LEN);
+    p = ngx_sio_pack_u64(p, so->connected_at);
+    p = ngx_sio_pack_u32(p, so->connected);
+    p = ngx_sio_pack_u32(p, so->left_own);
+
+    p = ngx_sio_pack_u32(p, so->nrooms);
+
+    for (q = ngx_queue_head(&so->rooms);
+         q != ngx_queue_sentinel(&so->rooms);
+         q = ngx_queue_next(q))
+    {
+        m = ngx_queue_data(q, ngx_sio_membership_t, of_socket);
+        p = ngx_sio_pack_str(p, &m->room->node.str);
+    }
+
+    p = ngx_sio_pack_u32(p, so->nacks);
+
+    for (q = ngx_queue_head(&so->acks);
+         q != ngx_queue_sentinel(&so->acks);
+         q = ngx_queue_next(q))
+    {
+        ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
+        p = ngx_sio_pack_u64(p, ack->id);
+        p = ngx_sio_pack_str(p, &ack->token);
+    }
+
+    length = p;
+    p = s->engine->ops->save(so, p + sizeof(uint32_t));
+
+    ngx_sio_pack_u32(length, p - length - sizeof(uint32_t));
+
+    return p;
+}
+
+
+void
+ngx_sio_sockets_moved(ngx_sio_session_t *s)
+{
+    ngx_queue_t       *q;
+    ngx_sio_socket_t  *so;
+
+    while (!ngx_queue_empty(&s->sockets)) {
+        q = ngx_queue_head(&s->sockets);
+        so = ngx_queue_data(q, ngx_sio_socket_t, link);
+
+        s->engine->ops->moved(s, so);
+
+        ngx_sio_socket_free(so);
+    }
+}
+
+
+ngx_int_t
+ngx_sio_sockets_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    uint32_t  n;
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_socket_restore(s, pos, end) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    u_char             sid[NGX_SIO_SOCKET_SID_LEN];
+    uint32_t           connected, left_own, n;
+    uint64_t           connected_at, id;
+    ngx_str_t          str;
+    ngx_sio_socket_t  *so;
+
+    if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+        || ngx_sio_unpack(pos, end, sid, sizeof(sid)) != NGX_OK
+        || ngx_sio_unpack_u64(pos, end, &connected_at) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &connected) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &left_own) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    so = ngx_sio_socket_create(s, &str, sid);
+    if (so == NULL) {
+        return NGX_DECLINED;
+    }
+
+    so->connected_at = connected_at;
+    so->left_own = left_own;
+
+    if (connected) {
+        so->connected = 1;
+        ngx_sio_rooms_enter(so);
+        s->engine->counters[NGX_SIO_COUNT_SOCKETS]++;
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+            || ngx_sio_rooms_join(so, &str) == NGX_ERROR)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
+            || ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+            || ngx_sio_socket_expect(so, id, &str) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    return s->engine->ops->restore(so, &str);
+}
