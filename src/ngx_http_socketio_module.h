@@ -18,6 +18,7 @@
 
 #include "ngx_sio_compat.h"
 #include "ngx_sio_mem.h"
+#include "ngx_sio_session.h"
 
 
 typedef struct ngx_http_socketio_worker_s  ngx_http_socketio_worker_t;
@@ -100,7 +101,7 @@ typedef struct {
     ngx_msec_t                    webhook_timeout;
     ngx_array_t                  *webhook_pass_headers;  /* ngx_str_t: names in
                                                             lower case */
-    ngx_uint_t                    webhook_queue;         /* events, one socket */
+    ngx_uint_t                    webhook_queue;         /* of one socket */
     ngx_uint_t                    webhook_concurrency;   /* one worker */
     ngx_uint_t                    webhook_events;        /* bits, see above */
 
@@ -126,6 +127,9 @@ typedef struct {
                                                             believe */
 
     ngx_array_t                  *api_keys;    /* ngx_str_t; NULL: none */
+
+    ngx_sio_session_conf_t        session;     /* of the above, what the core
+                                                  reads */
 } ngx_http_socketio_loc_conf_t;
 
 
@@ -139,6 +143,8 @@ typedef struct {
     ngx_str_t                     server;      /* may be empty */
     ngx_str_t                     address;     /* one it listens on */
     ngx_str_t                     path;
+    void                        **srv_conf;
+    void                        **loc_conf;
 } ngx_http_socketio_location_t;
 
 
@@ -165,6 +171,13 @@ typedef struct {
 /* What must not stand in a header line: C0 and DEL. */
 #define ngx_http_socketio_control(ch)  ((ch) < 0x20 || (ch) == 0x7f)
 
+
+/*
+ * The location of that name (lcf->name) in the configuration of this process;
+ * NULL: there is none any more.
+ */
+ngx_http_socketio_location_t *ngx_http_socketio_location_find(
+    ngx_str_t *name);
 
 /*
  * Whether a location's socketio_namespaces admits a name.
