@@ -360,6 +360,34 @@ ngx_http_socketio_namespace_allowed(ngx_array_t *namespaces, ngx_str_t *name)
 }
 
 
+ngx_http_socketio_location_t *
+ngx_http_socketio_location_find(ngx_str_t *name)
+{
+    ngx_uint_t                      i;
+    ngx_http_socketio_location_t   *location;
+    ngx_http_socketio_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                              ngx_http_socketio_module);
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    location = mcf->locations.elts;
+
+    for (i = 0; i < mcf->locations.nelts; i++) {
+        if (location[i].lcf->name.len == name->len
+            && ngx_memcmp(location[i].lcf->name.data, name->data, name->len)
+               == 0)
+        {
+            return &location[i];
+        }
+    }
+
+    return NULL;
+}
+
+
 static ngx_int_t
 ngx_http_socketio_preconfiguration(ngx_conf_t *cf)
 {
@@ -556,6 +584,16 @@ ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->api_keys, prev->api_keys, NULL);
 
+    conf->session.ping_interval = conf->ping_interval;
+    conf->session.ping_timeout = conf->ping_timeout;
+    conf->session.upgrade_timeout = conf->upgrade_timeout;
+    conf->session.connect_timeout = conf->connect_timeout;
+    conf->session.max_payload = conf->max_payload;
+    conf->session.send_buffer = conf->send_buffer;
+    conf->session.max_attachments = conf->max_attachments;
+    conf->session.websocket = (conf->transports & NGX_HTTP_SOCKETIO_WEBSOCKET)
+                              ? 1 : 0;
+
     return ngx_http_socketio_merge_handler(cf, prev, conf);
 }
 
@@ -689,6 +727,7 @@ static ngx_int_t
 ngx_http_socketio_register(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *conf)
 {
     ngx_array_t                    **namespaces;
+    ngx_http_conf_ctx_t             *ctx;
     ngx_http_core_srv_conf_t        *cscf;
     ngx_http_socketio_location_t    *location;
     ngx_http_socketio_main_conf_t   *mcf;
@@ -710,8 +749,12 @@ ngx_http_socketio_register(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *conf)
         return NGX_ERROR;
     }
 
+    ctx = cf->ctx;
+
     location->lcf = conf;
     location->server = cscf->server_name;
+    location->srv_conf = ctx->srv_conf;
+    location->loc_conf = ctx->loc_conf;
 
     ngx_http_socketio_location_address(cf, &location->address);
 

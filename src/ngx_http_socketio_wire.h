@@ -42,6 +42,9 @@ typedef struct {
 
     ngx_sio_waiter_t    count;         /* whoever wants to know how many
                                           sockets matched; unset: nobody */
+
+    ngx_sio_session_t  *only;          /* applied to this session alone; not
+                                          sent; NULL: to all */
 } ngx_http_socketio_command_t;
 
 
@@ -72,7 +75,7 @@ ngx_int_t ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
 ngx_uint_t ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd, uint64_t position);
 
-/* NGX_OK, NGX_DECLINED: not a command, NGX_ERROR: no memory. */
+/* NGX_OK; NGX_DECLINED: not a command; NGX_ERROR: no memory. */
 ngx_int_t ngx_http_socketio_command_decode(ngx_str_t *body,
     ngx_http_socketio_command_t *cmd, ngx_pool_t *pool);
 

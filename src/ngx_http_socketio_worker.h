@@ -32,8 +32,16 @@ typedef enum {
     NGX_HTTP_SOCKETIO_OWNER,       /* to the waiter: the sender owns it now */
     NGX_HTTP_SOCKETIO_SESSION,     /* to the asker: a session, saved */
     NGX_HTTP_SOCKETIO_REPLY,       /* to the owner: a webhook's outcome */
-    NGX_HTTP_SOCKETIO_COMMAND      /* to all: ngx_http_socketio_wire.h */
+    NGX_HTTP_SOCKETIO_COMMAND,     /* to all: ngx_http_socketio_wire.h */
+    NGX_HTTP_SOCKETIO_COUNT        /* to the waiter: sockets that matched */
 } ngx_http_socketio_entry_e;
+
+
+/*
+ * How often an entry may be sent after a session that moves: the one thing
+ * that keeps workers from passing it round for ever.
+ */
+#define NGX_HTTP_SOCKETIO_MAX_HOPS  8
 
 
 struct ngx_http_socketio_worker_s {
@@ -42,14 +50,19 @@ struct ngx_http_socketio_worker_s {
     ngx_sio_engine_t            engine;
     ngx_http_socketio_park_t    park;
 
-    ngx_queue_t                 held;      /* commands read while a session
-                                              is on its way to us */
-    ngx_uint_t                  moving;    /* how many are */
-    size_t                      held_bytes;
+    ngx_pool_t                 *pool;      /* of the entry being applied */
 
-    ngx_uint_t                  draining;  /* nginx wants this worker to go */
-    ngx_event_t                 linger;    /* keeps it alive until the last
-                                              webhook is answered */
+    ngx_queue_t                 answers;   /* to requests of this worker */
+    ngx_event_t                 answer;    /* delivers them */
+
+    ngx_sio_hub_addr_t          moving_to; /* while a session is moved away */
+
+    ngx_event_t                 linger;    /* keeps a draining worker until
+                                              requests and webhooks are over */
+    time_t                      warned;    /* when the log was last told that
+                                              the hub is full */
+    unsigned                    draining:1;
+    unsigned                    exiting:1;
 };
 
 

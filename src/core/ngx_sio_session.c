@@ -1565,6 +1565,13 @@ ngx_sio_session_unlink(ngx_sio_session_t *s)
 }
 
 
+ngx_uint_t
+ngx_sio_session_movable(ngx_sio_session_t *s)
+{
+    return s->state == &ngx_sio_session_polling && !s->slow && !s->failed;
+}
+
+
 /* Leaves this worker without anybody being told. */
 
 void

@@ -419,6 +419,7 @@ void ngx_sio_session_unref(ngx_sio_session_t *s);
  * restore opens it again: NULL when the octets make no sense or memory is
  * short (then nothing is left behind).
  */
+ngx_uint_t ngx_sio_session_movable(ngx_sio_session_t *s);
 size_t ngx_sio_session_save_length(ngx_sio_session_t *s);
 u_char *ngx_sio_session_save(ngx_sio_session_t *s, u_char *p);
 void ngx_sio_session_moved(ngx_sio_session_t *s);

@@ -1,0 +1,574 @@
+#include "ngx_http_socketio_wire.h"
+#include "ngx_sio_pack.h"
+#include "ngx_sio_packet.h"
+
+
+/* what has a fixed size; names, then json, then attachments follow */
+
+typedef struct {
+    uint64_t           id;
+    ngx_sio_waiter_t   count;
+    uint32_t           type;
+    uint32_t           flags;
+    uint32_t           nto;
+    uint32_t           nexcept;
+    uint32_t           nrooms;
+    uint32_t           nattachments;
+} ngx_http_socketio_command_head_t;
+
+#define NGX_HTTP_SOCKETIO_COMMAND_VOLATILE  0x01
+#define NGX_HTTP_SOCKETIO_COMMAND_CLOSE     0x02
+
+
+typedef struct {
+    ngx_http_socketio_command_t  *cmd;
+    ngx_sio_msg_t                *msg;
+    uint64_t                      id;
+    ngx_uint_t                    n;
+    ngx_uint_t                    failed;
+} ngx_http_socketio_applied_t;
+
+
+static size_t ngx_http_socketio_command_length(
+    ngx_http_socketio_command_t *cmd);
+static u_char *ngx_http_socketio_command_write(u_char *p,
+    ngx_http_socketio_command_t *cmd);
+static ngx_int_t ngx_http_socketio_command_append(
+    ngx_http_socketio_worker_t *w, u_char *head, size_t len,
+    ngx_http_socketio_command_t *cmd, ngx_sio_hub_members_t *members);
+static ngx_int_t ngx_http_socketio_command_strings(u_char **pos, u_char *end,
+    ngx_str_t **strings, ngx_uint_t n, ngx_pool_t *pool);
+static void ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data);
+static void ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data);
+static ngx_uint_t ngx_http_socketio_apply_picked(
+    ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd);
+static ngx_uint_t ngx_http_socketio_apply_respond(
+    ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd);
+static ngx_sio_msg_t *ngx_http_socketio_command_msg(
+    ngx_http_socketio_command_t *cmd, uint64_t id);
+
+
+ngx_int_t
+ngx_http_socketio_command_send(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, ngx_sio_hub_members_t *members)
+{
+    size_t     len;
+    u_char    *head, buf[1024];
+    ngx_int_t  rc;
+
+    len = ngx_http_socketio_command_length(cmd);
+
+    if (len <= sizeof(buf)) {
+        return ngx_http_socketio_command_append(w, buf, len, cmd, members);
+    }
+
+    head = ngx_alloc(len, ngx_cycle->log);
+    if (head == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_socketio_command_append(w, head, len, cmd, members);
+
+    ngx_free(head);
+
+    return rc;
+}
+
+
+/* The payload is copied once, into the log. */
+
+static ngx_int_t
+ngx_http_socketio_command_append(ngx_http_socketio_worker_t *w, u_char *head,
+    size_t len, ngx_http_socketio_command_t *cmd,
+    ngx_sio_hub_members_t *members)
+{
+    ngx_int_t    rc;
+    ngx_str_t   *parts, few[8];
+    ngx_uint_t   i;
+
+    ngx_http_socketio_command_write(head, cmd);
+
+    parts = few;
+
+    if (cmd->nattachments + 2 > sizeof(few) / sizeof(few[0])) {
+        parts = ngx_alloc((cmd->nattachments + 2) * sizeof(ngx_str_t),
+                          ngx_cycle->log);
+        if (parts == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    parts[0].len = len;
+    parts[0].data = head;
+    parts[1] = cmd->json;
+
+    for (i = 0; i < cmd->nattachments; i++) {
+        parts[i + 2] = cmd->attachments[i];
+    }
+
+    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_COMMAND, 0,
+                            ngx_sio_hub_addr_all(), parts,
+                            cmd->nattachments + 2, members);
+
+    if (parts != few) {
+        ngx_free(parts);
+    }
+
+    return rc;
+}
+
+
+static size_t
+ngx_http_socketio_command_length(ngx_http_socketio_command_t *cmd)
+{
+    size_t      len;
+    ngx_uint_t  i;
+
+    len = sizeof(ngx_http_socketio_command_head_t)
+          + ngx_sio_pack_str_length(&cmd->target.nsp)
+          + ngx_sio_pack_str_length(&cmd->token)
+          + sizeof(uint32_t) * (1 + cmd->nattachments);
+
+    for (i = 0; i < cmd->target.nto; i++) {
+        len += ngx_sio_pack_str_length(&cmd->target.to[i]);
+    }
+
+    for (i = 0; i < cmd->target.nexcept; i++) {
+        len += ngx_sio_pack_str_length(&cmd->target.except[i]);
+    }
+
+    for (i = 0; i < cmd->nrooms; i++) {
+        len += ngx_sio_pack_str_length(&cmd->rooms[i]);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_http_socketio_command_write(u_char *p, ngx_http_socketio_command_t *cmd)
+{
+    ngx_uint_t                         i;
+    ngx_http_socketio_command_head_t   head;
+
+    ngx_memzero(&head, sizeof(ngx_http_socketio_command_head_t));
+
+    head.id = cmd->id;
+    head.count = cmd->count;
+    head.type = cmd->type;
+    head.flags = (cmd->is_volatile ? NGX_HTTP_SOCKETIO_COMMAND_VOLATILE : 0)
+                 | (cmd->close ? NGX_HTTP_SOCKETIO_COMMAND_CLOSE : 0);
+    head.nto = cmd->target.nto;
+    head.nexcept = cmd->target.nexcept;
+    head.nrooms = cmd->nrooms;
+    head.nattachments = cmd->nattachments;
+
+    p = ngx_sio_pack(p, &head, sizeof(ngx_http_socketio_command_head_t));
+    p = ngx_sio_pack_str(p, &cmd->target.nsp);
+    p = ngx_sio_pack_str(p, &cmd->token);
+
+    for (i = 0; i < cmd->target.nto; i++) {
+        p = ngx_sio_pack_str(p, &cmd->target.to[i]);
+    }
+
+    for (i = 0; i < cmd->target.nexcept; i++) {
+        p = ngx_sio_pack_str(p, &cmd->target.except[i]);
+    }
+
+    for (i = 0; i < cmd->nrooms; i++) {
+        p = ngx_sio_pack_str(p, &cmd->rooms[i]);
+    }
+
+    p = ngx_sio_pack_u32(p, cmd->json.len);
+
+    for (i = 0; i < cmd->nattachments; i++) {
+        p = ngx_sio_pack_u32(p, cmd->attachments[i].len);
+    }
+
+    return p;
+}
+
+
+ngx_int_t
+ngx_http_socketio_command_decode(ngx_str_t *body,
+    ngx_http_socketio_command_t *cmd, ngx_pool_t *pool)
+{
+    u_char                            *pos, *end;
+    uint32_t                           len;
+    ngx_int_t                          rc;
+    ngx_uint_t                         i;
+    ngx_http_socketio_command_head_t   head;
+
+    ngx_memzero(cmd, sizeof(ngx_http_socketio_command_t));
+
+    pos = body->data;
+    end = body->data + body->len;
+
+    if (ngx_sio_unpack(&pos, end, &head, sizeof(head)) != NGX_OK
+        || ngx_sio_unpack_str(&pos, end, &cmd->target.nsp) != NGX_OK
+        || ngx_sio_unpack_str(&pos, end, &cmd->token) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    cmd->id = head.id;
+    cmd->count = head.count;
+    cmd->type = head.type;
+    cmd->is_volatile = (head.flags & NGX_HTTP_SOCKETIO_COMMAND_VOLATILE)
+                       ? 1 : 0;
+    cmd->close = (head.flags & NGX_HTTP_SOCKETIO_COMMAND_CLOSE) ? 1 : 0;
+    cmd->target.nto = head.nto;
+    cmd->target.nexcept = head.nexcept;
+    cmd->nrooms = head.nrooms;
+    cmd->nattachments = head.nattachments;
+
+    rc = ngx_http_socketio_command_strings(&pos, end, &cmd->target.to,
+                                           head.nto, pool);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_socketio_command_strings(&pos, end, &cmd->target.except,
+                                           head.nexcept, pool);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_socketio_command_strings(&pos, end, &cmd->rooms,
+                                           head.nrooms, pool);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_sio_unpack_u32(&pos, end, &len) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    cmd->json.len = len;
+
+    if (head.nattachments) {
+
+        if (head.nattachments > (size_t) (end - pos) / sizeof(uint32_t)) {
+            return NGX_DECLINED;
+        }
+
+        cmd->attachments = ngx_palloc(pool,
+                                      head.nattachments * sizeof(ngx_str_t));
+        if (cmd->attachments == NULL) {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < head.nattachments; i++) {
+            (void) ngx_sio_unpack_u32(&pos, end, &len);
+            cmd->attachments[i].len = len;
+        }
+    }
+
+    if ((size_t) (end - pos) < cmd->json.len) {
+        return NGX_DECLINED;
+    }
+
+    cmd->json.data = pos;
+    pos += cmd->json.len;
+
+    for (i = 0; i < head.nattachments; i++) {
+
+        if ((size_t) (end - pos) < cmd->attachments[i].len) {
+            return NGX_DECLINED;
+        }
+
+        cmd->attachments[i].data = pos;
+        pos += cmd->attachments[i].len;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_command_strings(u_char **pos, u_char *end,
+    ngx_str_t **strings, ngx_uint_t n, ngx_pool_t *pool)
+{
+    ngx_str_t   *str;
+    ngx_uint_t   i;
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    if (n > (size_t) (end - *pos) / sizeof(uint32_t)) {
+        return NGX_DECLINED;
+    }
+
+    str = ngx_palloc(pool, n * sizeof(ngx_str_t));
+    if (str == NULL) {
+        return NGX_ERROR;
+    }
+
+    *strings = str;
+
+    for (i = 0; i < n; i++) {
+        if (ngx_sio_unpack_str(pos, end, &str[i]) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
+    ngx_sio_socket_t *so, ngx_http_socketio_command_t *cmd)
+{
+    ngx_str_t       sid;
+    ngx_sio_msg_t  *msg;
+
+    if (cmd->token.len || ngx_sio_hub_unread(w->hub)) {
+        sid.len = NGX_SIO_SOCKET_SID_LEN;
+        sid.data = so->sid;
+
+        cmd->target.nsp = so->nsp->node.str;
+        cmd->target.to = &sid;
+        cmd->target.nto = 1;
+        cmd->target.nexcept = 0;
+
+        return ngx_http_socketio_command_send(w, cmd, NULL);
+    }
+
+    switch (cmd->type) {
+
+    case NGX_HTTP_SOCKETIO_EMIT:
+        cmd->target.nsp = so->nsp->node.str;
+
+        msg = ngx_http_socketio_command_msg(cmd, NGX_SIO_PACKET_NO_ID);
+        if (msg == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_sio_session_send(so->session, msg);
+        ngx_sio_msg_unref(msg);
+
+        return NGX_OK;
+
+    case NGX_HTTP_SOCKETIO_RESPOND:
+        return ngx_sio_socket_ack(so, cmd->id, &cmd->json, cmd->attachments,
+                                  cmd->nattachments);
+
+    default: /* NGX_HTTP_SOCKETIO_KICK */
+
+        if (cmd->close) {
+            ngx_sio_session_kick(so->session);
+
+        } else {
+            ngx_sio_socket_disconnect(so);
+        }
+
+        return NGX_OK;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, uint64_t position)
+{
+    ngx_http_socketio_applied_t  applied;
+
+    switch (cmd->type) {
+
+    case NGX_HTTP_SOCKETIO_EMIT:
+
+        ngx_memzero(&applied, sizeof(ngx_http_socketio_applied_t));
+
+        /*
+         * The place in the log, which is aligned to 8, is an id that no other
+         * emit has had, in whichever worker a socket lives by then.
+         */
+
+        applied.cmd = cmd;
+        applied.id = cmd->token.len ? position / 8 & NGX_SIO_PACKET_MAX_ID
+                                    : NGX_SIO_PACKET_NO_ID;
+
+        (void) ngx_sio_rooms_select(&w->engine, &cmd->target,
+                                    ngx_http_socketio_apply_emit, &applied);
+
+        if (applied.msg != NULL) {
+            ngx_sio_msg_unref(applied.msg);
+        }
+
+        return applied.n;
+
+    case NGX_HTTP_SOCKETIO_JOIN:
+
+        ngx_memzero(&applied, sizeof(ngx_http_socketio_applied_t));
+
+        applied.cmd = cmd;
+
+        (void) ngx_sio_rooms_select(&w->engine, &cmd->target,
+                                    ngx_http_socketio_apply_join, &applied);
+        return applied.n;
+
+    case NGX_HTTP_SOCKETIO_RESPOND:
+        return ngx_http_socketio_apply_respond(w, cmd);
+
+    default: /* NGX_HTTP_SOCKETIO_LEAVE, NGX_HTTP_SOCKETIO_KICK */
+        return ngx_http_socketio_apply_picked(w, cmd);
+    }
+}
+
+
+static ngx_sio_msg_t *
+ngx_http_socketio_command_msg(ngx_http_socketio_command_t *cmd, uint64_t id)
+{
+    ngx_sio_msg_t  *msg;
+
+    msg = ngx_sio_socket_event(&cmd->target.nsp, id, &cmd->json,
+                               cmd->attachments, cmd->nattachments);
+
+    if (msg != NULL) {
+        msg->is_volatile = cmd->is_volatile;
+    }
+
+    return msg;
+}
+
+
+/* The message is made for the first receiver; most workers may have none. */
+
+static void
+ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data)
+{
+    ngx_http_socketio_applied_t *applied = data;
+
+    ngx_http_socketio_command_t  *cmd;
+
+    cmd = applied->cmd;
+
+    if (cmd->only != NULL && cmd->only != so->session) {
+        return;
+    }
+
+    if (applied->msg == NULL && !applied->failed) {
+        applied->msg = ngx_http_socketio_command_msg(cmd, applied->id);
+        applied->failed = (applied->msg == NULL);
+    }
+
+    if (applied->failed
+        || (cmd->token.len
+            && ngx_sio_socket_expect(so, applied->id, &cmd->token)
+               == NGX_ERROR))
+    {
+        ngx_sio_session_fail(so->session);
+        return;
+    }
+
+    ngx_sio_session_send(so->session, applied->msg);
+    applied->n++;
+}
+
+
+static void
+ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data)
+{
+    ngx_http_socketio_applied_t *applied = data;
+
+    ngx_uint_t                    i;
+    ngx_http_socketio_command_t  *cmd;
+
+    cmd = applied->cmd;
+
+    if (cmd->only != NULL && cmd->only != so->session) {
+        return;
+    }
+
+    for (i = 0; i < cmd->nrooms; i++) {
+        if (ngx_sio_rooms_join(so, &cmd->rooms[i]) == NGX_ERROR) {
+            ngx_sio_session_fail(so->session);
+            return;
+        }
+    }
+
+    applied->n++;
+}
+
+
+/* These change the very lists that sockets are selected by. */
+
+static ngx_uint_t
+ngx_http_socketio_apply_picked(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd)
+{
+    ngx_uint_t          i, k, n, matched;
+    ngx_sio_socket_t  **sockets;
+
+    sockets = ngx_sio_rooms_pick(&w->engine, &cmd->target, &n);
+
+    if (sockets == NULL) {
+
+        if (n > 0) {
+            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                          "no memory to apply a command to %ui sockets", n);
+        }
+
+        return 0;
+    }
+
+    matched = 0;
+
+    for (i = 0; i < n; i++) {
+
+        if (cmd->only != NULL && cmd->only != sockets[i]->session) {
+            continue;
+        }
+
+        matched++;
+
+        if (cmd->type == NGX_HTTP_SOCKETIO_LEAVE) {
+
+            for (k = 0; k < cmd->nrooms; k++) {
+                (void) ngx_sio_rooms_leave(sockets[i], &cmd->rooms[k]);
+            }
+
+        } else if (cmd->close) {
+            ngx_sio_session_kick(sockets[i]->session);
+
+        } else {
+            ngx_sio_socket_disconnect(sockets[i]);
+        }
+    }
+
+    ngx_free(sockets);
+
+    return matched;
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_apply_respond(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd)
+{
+    ngx_sio_socket_t  *so;
+
+    if (cmd->target.nto != 1) {
+        return 0;
+    }
+
+    so = ngx_sio_socket_find(&w->engine, cmd->target.to[0].data,
+                             cmd->target.to[0].len);
+
+    if (so == NULL || !so->connected
+        || (cmd->only != NULL && cmd->only != so->session))
+    {
+        return 0;
+    }
+
+    if (ngx_sio_socket_ack(so, cmd->id, &cmd->json, cmd->attachments,
+                           cmd->nattachments)
+        != NGX_OK)
+    {
+        ngx_sio_session_fail(so->session);
+    }
+
+    return 1;
+}
