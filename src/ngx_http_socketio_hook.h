@@ -14,11 +14,19 @@
  *      |        cancel, or handler is called                 |
  *      +-----------------------------------------------------+
  *
+ * Each location has a lane of its own in each worker, so that a backend that
+ * hangs holds up nobody else's; a lane is first come, first served, which is
+ * fair as long as a socket has one hook under way at a time.
+ *
+ * Between attempts and while it is in flight a hook keeps a worker alive that
+ * shuts down.
+ *
  * Layer:      top.
  * Ownership:  embedded in its owner's structure, which must not move between
  *             init and done; the origin is shared; body, ctx and data are
  *             borrowed until the handler is called or cancel returns.
  * Hostile:    the backend: slow, cut off, oversized, garbage, gone.
+ * Log:        repetitions only; what became of it is its owner's to say.
  * Reference:  product.md 3; Standard Webhooks 1.0.
  */
 
@@ -90,8 +98,8 @@ struct ngx_http_socketio_hook_s {
     ngx_msec_t                         attempt;   /* this attempt */
     ngx_msec_t                         due;       /* in WAITING */
     unsigned                           state:3;
-    unsigned                           stale:1;   /* was repeated for a stale
-                                                     connection */
+    unsigned                           stale:1;   /* this attempt is repeated
+                                                     for a stale connection */
     unsigned                           attempts:16;
     u_char                             text[NGX_HTTP_SOCKETIO_HOOK_ID_MAX];
                                                   /* of id */

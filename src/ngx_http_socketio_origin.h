@@ -30,8 +30,8 @@ typedef struct ngx_http_socketio_origin_s  ngx_http_socketio_origin_t;
 
 
 typedef struct {
-    ngx_str_t                    name;     /* lower case */
-    ngx_str_t                    value;    /* repeated ones joined */
+    ngx_str_t                    name;     /* lower case, zero-terminated */
+    ngx_str_t                    value;    /* repeated ones joined, likewise */
     ngx_uint_t                   flags;    /* NGX_HTTP_SOCKETIO_ORIGIN_... */
 } ngx_http_socketio_origin_header_t;
 

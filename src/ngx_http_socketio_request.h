@@ -58,8 +58,9 @@ struct ngx_http_socketio_request_s {
 
 /*
  * Makes a main request, POST, that shows the origin's variables; ctx becomes
- * the module's context of it and of its subrequest.  The origin is borrowed
- * until destroy().  NULL: no memory (logged).
+ * the module's context of it (not of its subrequest, which a redirect would
+ * strip of it: look at r->main).  The origin and ctx are borrowed until
+ * destroy().  NULL: no memory (logged).
  */
 ngx_http_socketio_request_t *ngx_http_socketio_request_create(
     ngx_http_socketio_origin_t *o, void *ctx);
@@ -80,7 +81,8 @@ ngx_int_t ngx_http_socketio_request_header(ngx_http_socketio_request_t *rq,
  * rewrites, which are meant for clients, do not see it.
  *
  *   NGX_OK        rq->handler is called exactly once, perhaps before this
- *                 call returns, unless rq is destroyed first
+ *                 call returns, unless rq is destroyed first; without memory
+ *                 it may not be called, so set a timer
  *   NGX_DECLINED  not a URI for this (logged)
  *   NGX_ERROR     no memory
  */

@@ -1,0 +1,994 @@
+#include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_request.h"
+
+
+static ngx_http_request_t *ngx_http_socketio_request_build(
+    ngx_http_socketio_origin_t *o, ngx_connection_t *c,
+    ngx_http_connection_t *hc, ngx_pool_t *pool, void *ctx);
+static ngx_int_t ngx_http_socketio_request_alloc(ngx_http_request_t *r);
+static ngx_int_t ngx_http_socketio_request_client(
+    ngx_http_socketio_origin_t *o, ngx_http_request_t *r);
+static ngx_int_t ngx_http_socketio_request_headers(
+    ngx_http_socketio_origin_t *o, ngx_http_request_t *r);
+static ngx_uint_t ngx_http_socketio_request_listed(ngx_str_t *names,
+    ngx_str_t *name);
+static ngx_table_elt_t *ngx_http_socketio_request_set(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_str_t *name, ngx_str_t *value);
+static ngx_int_t ngx_http_socketio_request_line(ngx_http_request_t *r);
+static ngx_http_socketio_request_t *ngx_http_socketio_request_take(void);
+static void ngx_http_socketio_request_connect(ngx_http_socketio_request_t *rq,
+    ngx_http_socketio_origin_t *o);
+static ngx_int_t ngx_http_socketio_request_post(
+    ngx_http_socketio_request_t *rq, ngx_str_t *uri, ngx_str_t *args,
+    ngx_str_t *body);
+static void ngx_http_socketio_request_start(ngx_http_request_t *sr);
+static ngx_int_t ngx_http_socketio_request_result(ngx_http_request_t *sr,
+    void *data, ngx_int_t rc);
+static void ngx_http_socketio_request_done(ngx_http_request_t *r);
+static void ngx_http_socketio_request_reap(ngx_http_request_t *r);
+static void ngx_http_socketio_request_free(ngx_http_socketio_request_t *rq);
+static void ngx_http_socketio_request_event(ngx_event_t *ev);
+static u_char *ngx_http_socketio_request_log_error(ngx_log_t *log, u_char *buf,
+    size_t len);
+static u_char *ngx_http_socketio_request_log_nothing(ngx_http_request_t *r,
+    ngx_http_request_t *sr, u_char *buf, size_t len);
+
+
+static ngx_http_socketio_request_t  *ngx_http_socketio_request_unused;
+
+
+static ngx_str_t  ngx_http_socketio_request_post_method = ngx_string("POST");
+
+
+/*
+ * Headers of the handshake that speak of its own connection and body, or that
+ * would make the backend compress its reply: never sent along, whatever
+ * socketio_webhook_pass_header says.  "Host" is not copied here either.
+ */
+
+static ngx_str_t  ngx_http_socketio_request_unfit[] = {
+    ngx_string("host"),
+    ngx_string("connection"),
+    ngx_string("keep-alive"),
+    ngx_string("te"),
+    ngx_string("trailer"),
+    ngx_string("upgrade"),
+    ngx_string("expect"),
+    ngx_string("transfer-encoding"),
+    ngx_string("content-length"),
+    ngx_string("content-type"),
+    ngx_string("content-encoding"),
+    ngx_string("accept-encoding"),
+    ngx_string("webhook-id"),
+    ngx_string("webhook-timestamp"),
+    ngx_string("webhook-signature"),
+    ngx_null_string
+};
+
+
+/* Those that variables read from fields of their own in headers_in. */
+
+static ngx_str_t  ngx_http_socketio_request_typed[] = {
+    ngx_string("user-agent"),
+    ngx_string("referer"),
+    ngx_string("authorization"),
+    ngx_string("cookie"),
+    ngx_string("x-forwarded-for"),
+    ngx_string("x-real-ip"),
+    ngx_null_string
+};
+
+
+ngx_http_socketio_request_t *
+ngx_http_socketio_request_create(ngx_http_socketio_origin_t *o, void *ctx)
+{
+    ngx_str_t                     name, value;
+    ngx_pool_t                   *pool;
+    ngx_http_request_t           *r;
+    ngx_http_core_srv_conf_t     *cscf;
+    ngx_http_socketio_request_t  *rq;
+
+    rq = ngx_http_socketio_request_take();
+    if (rq == NULL) {
+        return NULL;
+    }
+
+    ngx_http_socketio_request_connect(rq, o);
+
+    cscf = o->srv_conf[ngx_http_core_module.ctx_index];
+
+    pool = ngx_create_pool(cscf->request_pool_size, &rq->log);
+    if (pool == NULL) {
+        ngx_http_socketio_request_free(rq);
+        return NULL;
+    }
+
+    /* realip allocates from the connection's */
+
+    rq->connection.pool = pool;
+
+    rq->http.conf_ctx = cscf->ctx;
+
+    r = ngx_http_socketio_request_build(o, &rq->connection, &rq->http, pool,
+                                        ctx);
+    if (r == NULL) {
+        ngx_http_socketio_request_free(rq);
+        return NULL;
+    }
+
+    rq->main = r;
+    rq->log_ctx.request = r;
+    rq->log_ctx.current_request = r;
+    rq->connection.data = r;
+
+    r->method = NGX_HTTP_POST;
+    r->method_name = ngx_http_socketio_request_post_method;
+    r->write_event_handler = ngx_http_socketio_request_done;
+
+    ngx_str_set(&name, "content-type");
+    ngx_str_set(&value, "application/json");
+
+    r->headers_in.content_type = ngx_list_push(&r->headers_in.headers);
+
+    if (r->headers_in.content_type == NULL) {
+        ngx_http_socketio_request_free(rq);
+        return NULL;
+    }
+
+    (void) ngx_http_socketio_request_set(r, r->headers_in.content_type, &name,
+                                         &value);
+
+    return rq;
+}
+
+
+ngx_int_t
+ngx_http_socketio_request_header(ngx_http_socketio_request_t *rq,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&rq->main->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_http_socketio_request_set(rq->main, h, name, value);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_socketio_request_run(ngx_http_socketio_request_t *rq, ngx_str_t *uri,
+    ngx_str_t *body)
+{
+    ngx_int_t            rc;
+    ngx_str_t            path, args;
+    ngx_uint_t           flags;
+    ngx_http_request_t  *r;
+
+    r = rq->main;
+
+    if (uri->len == 0 || uri->data[0] != '/') {
+        ngx_log_error(NGX_LOG_ERR, &rq->log, 0,
+                      "socketio_webhook \"%V\" is not a URI of this server, "
+                      "it must begin with \"/\"", uri);
+        return NGX_DECLINED;
+    }
+
+    path = *uri;
+    ngx_str_null(&args);
+    flags = NGX_HTTP_LOG_UNSAFE;
+
+    if (ngx_http_parse_unsafe_uri(r, &path, &args, &flags) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    /*
+     * The client's request was there to evaluate variables; from here on
+     * $request_uri and the like are the webhook's, or the front controller of
+     * a FastCGI application would be led to the client's page.
+     */
+
+    r->http_version = NGX_HTTP_VERSION_11;
+    ngx_str_set(&r->http_protocol, "HTTP/1.1");
+    r->unparsed_uri = *uri;
+
+    if (ngx_http_socketio_request_line(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->headers_in.content_length_n = body->len;
+
+    rc = ngx_http_socketio_request_post(rq, &path, &args, body);
+
+    if (rc == NGX_OK) {
+        ngx_http_run_posted_requests(&rq->connection);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_http_socketio_request_destroy(ngx_http_socketio_request_t *rq)
+{
+    ngx_http_cleanup_t  *cln;
+    ngx_http_request_t  *r;
+
+    r = rq->main;
+
+    if (rq->timer.timer_set) {
+        ngx_del_timer(&rq->timer);
+    }
+
+    /* an upstream that is cut off drops the reference of its request */
+
+    r->count += 2;
+
+    cln = r->cleanup;
+    r->cleanup = NULL;
+
+    for ( /* void */ ; cln; cln = cln->next) {
+        if (cln->handler) {
+            cln->handler(cln->data);
+        }
+    }
+
+    if (r->blocked > 1) {
+
+        /* a thread or aio has pointers to the request, and calls back */
+
+        rq->dead = 1;
+        rq->connection.data = r;
+        r->posted_requests = NULL;
+        r->write_event_handler = ngx_http_socketio_request_reap;
+
+        if (rq->sub) {
+            rq->sub->write_event_handler = ngx_http_socketio_request_reap;
+        }
+
+        return;
+    }
+
+    ngx_http_socketio_request_free(rq);
+}
+
+
+void
+ngx_http_socketio_request_log(ngx_http_socketio_origin_t *o,
+    ngx_connection_t *c, ngx_uint_t status, off_t sent, void *ctx)
+{
+    char                       *action;
+    ngx_str_t                   addr;
+    ngx_uint_t                  i, n;
+    ngx_pool_t                 *pool;
+    ngx_connection_t            saved;
+    ngx_http_request_t         *r;
+    ngx_http_handler_pt        *handler;
+    ngx_http_connection_t       hc;
+    ngx_http_core_srv_conf_t   *cscf;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cscf = o->srv_conf[ngx_http_core_module.ctx_index];
+    cmcf = cscf->ctx->main_conf[ngx_http_core_module.ctx_index];
+
+    pool = ngx_create_pool(cscf->request_pool_size, c->log);
+    if (pool == NULL) {
+        return;
+    }
+
+    ngx_memzero(&hc, sizeof(ngx_http_connection_t));
+    hc.conf_ctx = cscf->ctx;
+    hc.ssl = o->head.ssl;
+
+    r = ngx_http_socketio_request_build(o, c, &hc, pool, ctx);
+    if (r == NULL) {
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    r->start_sec = (time_t) o->head.start_sec;
+    r->start_msec = o->head.start_msec;
+    r->headers_out.status = status;
+    r->request_complete = 1;
+    r->logged = 1;
+
+    saved = *c;
+    action = c->log->action;
+
+    /* the address of realip went with the client's request */
+
+    ngx_http_socketio_origin_field(o, NGX_HTTP_SOCKETIO_ORIGIN_ADDR, &addr);
+
+    c->sockaddr = (struct sockaddr *) addr.data;
+    c->socklen = addr.len;
+    ngx_http_socketio_origin_ip(o, &c->addr_text);
+    c->sent = sent;
+    c->data = r;
+    c->log->action = "logging request";
+
+    handler = cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.elts;
+    n = cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.nelts;
+
+    for (i = 0; i < n; i++) {
+        handler[i](r);
+    }
+
+    ngx_destroy_pool(pool);
+
+    c->sockaddr = saved.sockaddr;
+    c->socklen = saved.socklen;
+    c->addr_text = saved.addr_text;
+    c->sent = saved.sent;
+    c->data = saved.data;
+    c->log->action = action;
+}
+
+
+/* A request with all that its variables need; not yet anybody's current. */
+
+static ngx_http_request_t *
+ngx_http_socketio_request_build(ngx_http_socketio_origin_t *o,
+    ngx_connection_t *c, ngx_http_connection_t *hc, ngx_pool_t *pool,
+    void *ctx)
+{
+    ngx_time_t          *tp;
+    ngx_http_request_t  *r;
+
+    r = ngx_pcalloc(pool, sizeof(ngx_http_request_t));
+    if (r == NULL) {
+        return NULL;
+    }
+
+    r->signature = NGX_HTTP_MODULE;
+    r->connection = c;
+    r->http_connection = hc;
+    r->pool = pool;
+    r->main = r;
+    r->count = 1;
+
+    r->main_conf = hc->conf_ctx->main_conf;
+    r->srv_conf = o->srv_conf;
+    r->loc_conf = o->loc_conf;
+
+    /*
+     * Blocked, the request is nginx's to close in no case, also not where it
+     * terminates a request for lack of memory: the connection is not one that
+     * ngx_http_close_connection() could close.
+     */
+
+    r->blocked = 1;
+
+    r->internal = 1;
+    r->uri_changes = NGX_HTTP_MAX_URI_CHANGES + 1;
+    r->subrequests = NGX_HTTP_MAX_SUBREQUESTS + 1;
+    r->http_state = NGX_HTTP_PROCESS_REQUEST_STATE;
+
+    r->read_event_handler = ngx_http_request_empty_handler;
+    r->write_event_handler = ngx_http_request_empty_handler;
+    r->log_handler = ngx_http_socketio_request_log_nothing;
+
+    tp = ngx_timeofday();
+    r->start_sec = tp->sec;
+    r->start_msec = tp->msec;
+
+    r->headers_in.content_length_n = -1;
+    r->headers_in.keep_alive_n = -1;
+    r->headers_out.content_length_n = -1;
+    r->headers_out.last_modified_time = -1;
+
+    if (ngx_http_socketio_request_alloc(r) != NGX_OK
+        || ngx_http_socketio_request_client(o, r) != NGX_OK
+        || ngx_http_socketio_request_headers(o, r) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_http_set_ctx(r, ctx, ngx_http_socketio_module);
+
+    ngx_http_socketio_origin_variables(o, r);
+
+    return r;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_request_alloc(ngx_http_request_t *r)
+{
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+
+    r->ctx = ngx_pcalloc(r->pool, sizeof(void *) * ngx_http_max_module);
+    if (r->ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    r->variables = ngx_pcalloc(r->pool, cmcf->variables.nelts
+                                        * sizeof(ngx_http_variable_value_t));
+    if (r->variables == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* nothing of a client is left to be read */
+
+    r->header_in = ngx_calloc_buf(r->pool);
+    if (r->header_in == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_list_init(&r->headers_in.headers, r->pool, 12,
+                      sizeof(ngx_table_elt_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_list_init(&r->headers_out.headers, r->pool, 4,
+                      sizeof(ngx_table_elt_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_list_init(&r->headers_out.trailers, r->pool, 1,
+                         sizeof(ngx_table_elt_t));
+}
+
+
+/* What the handshake asked for, for $request, $uri, $args and the like. */
+
+static ngx_int_t
+ngx_http_socketio_request_client(ngx_http_socketio_origin_t *o,
+    ngx_http_request_t *r)
+{
+    u_char     *p;
+    ngx_str_t   path;
+
+    r->method = o->head.method;
+    r->http_version = o->head.http_version;
+
+    ngx_http_socketio_origin_field(o, NGX_HTTP_SOCKETIO_ORIGIN_METHOD,
+                                   &r->method_name);
+    ngx_http_socketio_origin_field(o, NGX_HTTP_SOCKETIO_ORIGIN_SERVER,
+                                   &r->headers_in.server);
+    ngx_http_socketio_origin_path(o, &r->uri);
+    ngx_http_socketio_origin_query(o, &r->args);
+
+    switch (r->http_version) {
+
+    case NGX_HTTP_VERSION_10:
+        ngx_str_set(&r->http_protocol, "HTTP/1.0");
+        break;
+
+    case NGX_HTTP_VERSION_11:
+        ngx_str_set(&r->http_protocol, "HTTP/1.1");
+        break;
+
+    case NGX_HTTP_VERSION_20:
+        ngx_str_set(&r->http_protocol, "HTTP/2.0");
+        break;
+
+    default:
+        ngx_str_set(&r->http_protocol, "HTTP/3.0");
+    }
+
+    ngx_http_socketio_origin_field(o, NGX_HTTP_SOCKETIO_ORIGIN_RAW_PATH,
+                                   &path);
+    if (path.len == 0) {
+        path = r->uri;
+    }
+
+    p = ngx_pnalloc(r->pool, path.len + 1 + r->args.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    r->unparsed_uri.data = p;
+
+    p = ngx_cpymem(p, path.data, path.len);
+
+    if (r->args.len) {
+        *p++ = '?';
+        p = ngx_cpymem(p, r->args.data, r->args.len);
+    }
+
+    r->unparsed_uri.len = p - r->unparsed_uri.data;
+
+    return ngx_http_socketio_request_line(r);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_request_headers(ngx_http_socketio_origin_t *o,
+    ngx_http_request_t *r)
+{
+    ngx_uint_t                          pos;
+    ngx_table_elt_t                    *h;
+    ngx_http_header_t                  *hh;
+    ngx_http_core_main_conf_t          *cmcf;
+    ngx_http_socketio_origin_header_t   saved;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    pos = 0;
+
+    while (ngx_http_socketio_origin_saved(o, &pos, &saved) == NGX_OK) {
+
+        if (saved.name.len == sizeof("host") - 1
+            && ngx_memcmp(saved.name.data, "host", sizeof("host") - 1) == 0)
+        {
+            h = ngx_http_socketio_request_set(r,
+                                       ngx_list_push(&r->headers_in.headers),
+                                       &saved.name, &saved.value);
+            if (h == NULL) {
+                return NGX_ERROR;
+            }
+
+            r->headers_in.host = h;
+            continue;
+        }
+
+        /* what is not passed on must not be in the list */
+
+        if ((saved.flags & NGX_HTTP_SOCKETIO_ORIGIN_PASS)
+            && !ngx_http_socketio_request_listed(
+                              ngx_http_socketio_request_unfit, &saved.name))
+        {
+            h = ngx_list_push(&r->headers_in.headers);
+
+        } else {
+            h = ngx_palloc(r->pool, sizeof(ngx_table_elt_t));
+        }
+
+        h = ngx_http_socketio_request_set(r, h, &saved.name, &saved.value);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (!ngx_http_socketio_request_listed(ngx_http_socketio_request_typed,
+                                              &saved.name))
+        {
+            continue;
+        }
+
+        hh = ngx_hash_find(&cmcf->headers_in_hash, h->hash, h->lowcase_key,
+                           h->key.len);
+
+        if (hh && hh->handler(r, h, hh->offset) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_request_listed(ngx_str_t *names, ngx_str_t *name)
+{
+    for ( /* void */ ; names->len; names++) {
+        if (names->len == name->len
+            && ngx_memcmp(names->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Fills an element just allocated; or not: NULL is let through. */
+
+static ngx_table_elt_t *
+ngx_http_socketio_request_set(ngx_http_request_t *r, ngx_table_elt_t *h,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    if (h == NULL) {
+        return NULL;
+    }
+
+    ngx_sio_table_elt_init(h);
+
+    h->hash = ngx_hash_key(name->data, name->len);
+    h->key = *name;
+    h->value = *value;
+    h->lowcase_key = name->data;
+
+    return h;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_request_line(ngx_http_request_t *r)
+{
+    u_char  *p;
+
+    r->request_line.len = r->method_name.len + 1 + r->unparsed_uri.len + 1
+                          + r->http_protocol.len;
+
+    p = ngx_pnalloc(r->pool, r->request_line.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    r->request_line.data = p;
+
+    p = ngx_cpymem(p, r->method_name.data, r->method_name.len);
+    *p++ = ' ';
+    p = ngx_cpymem(p, r->unparsed_uri.data, r->unparsed_uri.len);
+    *p++ = ' ';
+    ngx_memcpy(p, r->http_protocol.data, r->http_protocol.len);
+
+    return NGX_OK;
+}
+
+
+static ngx_http_socketio_request_t *
+ngx_http_socketio_request_take(void)
+{
+    ngx_http_socketio_request_t  *rq;
+
+    rq = ngx_http_socketio_request_unused;
+
+    if (rq) {
+        ngx_http_socketio_request_unused = rq->next;
+
+    } else {
+        rq = ngx_alloc(sizeof(ngx_http_socketio_request_t), ngx_cycle->log);
+        if (rq == NULL) {
+            return NULL;
+        }
+    }
+
+    ngx_memzero(rq, sizeof(ngx_http_socketio_request_t));
+
+    return rq;
+}
+
+
+/* Everything about the connection that nginx or a variable looks at. */
+
+static void
+ngx_http_socketio_request_connect(ngx_http_socketio_request_t *rq,
+    ngx_http_socketio_origin_t *o)
+{
+    ngx_str_t                  addr;
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = &rq->connection;
+
+    c->fd = (ngx_socket_t) -1;
+    c->read = &rq->read;
+    c->write = &rq->write;
+    c->log = &rq->log;
+    c->number = o->head.number;
+    c->requests = 1;
+    c->type = SOCK_STREAM;
+    c->start_time = ngx_current_msec;
+
+    /* or ngx_http_upstream_init() would want to watch descriptor -1 */
+
+    rq->read.active = 1;
+    rq->write.active = 1;
+
+    /* or an event pipe would keep the answer back in its buffers */
+
+    rq->write.ready = 1;
+    rq->write.write = 1;
+
+    rq->read.data = c;
+    rq->read.index = NGX_INVALID_INDEX;
+    rq->read.handler = ngx_http_socketio_request_event;
+    rq->read.log = &rq->log;
+
+    rq->write.data = c;
+    rq->write.index = NGX_INVALID_INDEX;
+    rq->write.handler = ngx_http_socketio_request_event;
+    rq->write.log = &rq->log;
+
+    rq->timer.log = &rq->log;
+
+    /* or setsockopt() would be called, and its failure fail the request */
+
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+
+    ngx_http_socketio_origin_field(o, NGX_HTTP_SOCKETIO_ORIGIN_ADDR, &addr);
+    c->sockaddr = (struct sockaddr *) addr.data;
+    c->socklen = addr.len;
+
+    ngx_http_socketio_origin_field(o, NGX_HTTP_SOCKETIO_ORIGIN_LOCAL, &addr);
+    c->local_sockaddr = (struct sockaddr *) addr.data;
+    c->local_socklen = addr.len;
+
+    ngx_http_socketio_origin_ip(o, &c->addr_text);
+
+    clcf = o->loc_conf[ngx_http_core_module.ctx_index];
+
+    rq->log = *clcf->error_log;
+    rq->log.connection = c->number;
+    rq->log.handler = ngx_http_socketio_request_log_error;
+    rq->log.data = &rq->log_ctx;
+    rq->log.action = "sending webhook";
+
+    rq->log_ctx.connection = c;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_request_post(ngx_http_socketio_request_t *rq,
+    ngx_str_t *uri, ngx_str_t *args, ngx_str_t *body)
+{
+    ngx_buf_t                   *b;
+    ngx_http_request_t          *sr;
+    ngx_http_request_body_t     *rb;
+    ngx_http_post_subrequest_t  *ps;
+
+    ps = ngx_palloc(rq->main->pool, sizeof(ngx_http_post_subrequest_t));
+    if (ps == NULL) {
+        return NGX_ERROR;
+    }
+
+    ps->handler = ngx_http_socketio_request_result;
+    ps->data = rq;
+
+    rb = ngx_pcalloc(rq->main->pool, sizeof(ngx_http_request_body_t));
+    if (rb == NULL) {
+        return NGX_ERROR;
+    }
+
+    rb->bufs = ngx_alloc_chain_link(rq->main->pool);
+    b = ngx_calloc_buf(rq->main->pool);
+
+    if (rb->bufs == NULL || b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->start = body->data;
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->end = b->last;
+    b->memory = 1;
+    b->last_buf = 1;
+
+    rb->bufs->buf = b;
+    rb->bufs->next = NULL;
+    rb->buf = b;
+
+    if (ngx_http_subrequest(rq->main, uri, args, &sr, ps,
+                            NGX_HTTP_SUBREQUEST_IN_MEMORY)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    sr->method = NGX_HTTP_POST;
+    sr->method_name = ngx_http_socketio_request_post_method;
+    sr->request_body = rb;
+    sr->write_event_handler = ngx_http_socketio_request_start;
+
+    rq->sub = sr;
+
+    return NGX_OK;
+}
+
+
+/*
+ * As ngx_http_handler() starts an internal request, but where its location is
+ * looked up instead of at the server's rewrite phase: "return 301 https://..."
+ * of a server is no answer to a webhook.
+ */
+
+static void
+ngx_http_socketio_request_start(ngx_http_request_t *sr)
+{
+    ngx_int_t                   i;
+    ngx_http_phase_handler_t   *ph;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(sr, ngx_http_core_module);
+    ph = cmcf->phase_engine.handlers;
+
+    for (i = 0; ph[i].checker != ngx_http_core_find_config_phase; i++) {
+        /* void */
+    }
+
+    sr->phase_handler = i;
+    sr->valid_location = 1;
+
+    sr->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(sr);
+}
+
+
+/*
+ * The first of two calls: the result is noted, and nginx is told that all is
+ * well, whatever it is, since for anything else it would make an error page,
+ * or terminate the main request.
+ */
+
+static ngx_int_t
+ngx_http_socketio_request_result(ngx_http_request_t *sr, void *data,
+    ngx_int_t rc)
+{
+    ngx_http_socketio_request_t  *rq = data;
+
+    rq->rc = rc;
+    rq->done = 1;
+
+    sr->buffered = 0;
+    sr->postponed = NULL;
+
+    rq->connection.buffered = 0;
+    rq->connection.error = 0;
+
+    return NGX_OK;
+}
+
+
+/* The second: the main request is run, since its subrequest is over. */
+
+static void
+ngx_http_socketio_request_done(ngx_http_request_t *r)
+{
+    ngx_http_socketio_request_t  *rq;
+
+    rq = (ngx_http_socketio_request_t *) r->connection;
+
+    if (rq->done) {
+        rq->handler(rq);
+    }
+}
+
+
+static void
+ngx_http_socketio_request_reap(ngx_http_request_t *r)
+{
+    ngx_http_socketio_request_t  *rq;
+
+    rq = (ngx_http_socketio_request_t *) r->connection;
+
+    if (r->main->blocked == 1) {
+        ngx_http_socketio_request_free(rq);
+    }
+}
+
+
+static void
+ngx_http_socketio_request_free(ngx_http_socketio_request_t *rq)
+{
+    ngx_pool_t  *pool;
+
+    if (rq->read.timer_set) {
+        ngx_del_timer(&rq->read);
+    }
+
+    if (rq->write.timer_set) {
+        ngx_del_timer(&rq->write);
+    }
+
+    if (rq->read.posted) {
+        ngx_delete_posted_event(&rq->read);
+    }
+
+    if (rq->write.posted) {
+        ngx_delete_posted_event(&rq->write);
+    }
+
+    rq->main = NULL;
+    rq->sub = NULL;
+    rq->log_handler = NULL;
+    rq->log_ctx.request = NULL;
+    rq->log_ctx.current_request = NULL;
+
+    pool = rq->connection.pool;
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    rq->connection.pool = NULL;
+    rq->connection.data = NULL;
+    rq->connection.destroyed = 1;
+
+    rq->next = ngx_http_socketio_request_unused;
+    ngx_http_socketio_request_unused = rq;
+}
+
+
+/* For limit_req, which delays by the client's write event, and for threads. */
+
+static void
+ngx_http_socketio_request_event(ngx_event_t *ev)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = ev->data;
+
+    if (c->destroyed) {
+        return;
+    }
+
+    r = c->data;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (ev->delayed && ev->timedout) {
+        ev->delayed = 0;
+        ev->timedout = 0;
+    }
+
+    if (ev->write) {
+        r->write_event_handler(r);
+
+    } else {
+        r->read_event_handler(r);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static u_char *
+ngx_http_socketio_request_log_error(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char                       *p, *last;
+    ngx_http_upstream_t          *u;
+    ngx_http_log_ctx_t           *ctx;
+    ngx_http_core_srv_conf_t     *cscf;
+    ngx_http_socketio_request_t  *rq;
+
+    ctx = log->data;
+    rq = (ngx_http_socketio_request_t *) ctx->connection;
+
+    p = buf;
+    last = buf + len;
+
+    if (log->action) {
+        p = ngx_slprintf(p, last, " while %s", log->action);
+    }
+
+    p = ngx_slprintf(p, last, ", client: %V", &ctx->connection->addr_text);
+
+    if (rq->main == NULL) {
+        return p;
+    }
+
+    cscf = ngx_http_get_module_srv_conf(rq->main, ngx_http_core_module);
+
+    p = ngx_slprintf(p, last, ", server: %V", &cscf->server_name);
+
+    if (rq->sub) {
+        p = ngx_slprintf(p, last, ", webhook: \"%V\"", &rq->sub->uri);
+
+        u = rq->sub->upstream;
+
+        if (u && u->peer.name) {
+            p = ngx_slprintf(p, last, ", upstream: \"%V%V%s%V\"",
+                             &u->schema, u->peer.name,
+                             u->peer.sockaddr
+                             && u->peer.sockaddr->sa_family == AF_UNIX
+                             ? ":" : "",
+                             &u->uri);
+        }
+    }
+
+    if (rq->log_handler) {
+        p = rq->log_handler(rq->data, p, last - p);
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_socketio_request_log_nothing(ngx_http_request_t *r,
+    ngx_http_request_t *sr, u_char *buf, size_t len)
+{
+    return buf;
+}
