@@ -98,6 +98,7 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
 
     e->counters[NGX_SIO_COUNT_OPENED]--;    /* counted where it was */
 
+    s->greet = 0;                           /* it was, there */
     s->ping_due = state.ping_due;
     s->pong_due = state.pong_due;
     s->connect_due = state.connect_due;

@@ -354,6 +354,11 @@ ngx_sio_session_create(ngx_sio_engine_t *e, const ngx_sio_session_conf_t *conf,
         s->pong_due = ngx_sio_session_due(conf->ping_interval
                                           + conf->ping_timeout);
 
+        /* at the end of the turn, behind the open packet */
+
+        s->greet = 1;
+        ngx_sio_session_set_dirty(s);
+
     } else {
         s->ping_due = ngx_sio_session_due(conf->ping_interval);
     }
@@ -1225,6 +1230,12 @@ ngx_sio_engine_flush(ngx_event_t *ev)
             ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
 
         } else {
+
+            if (s->greet) {
+                s->greet = 0;
+                (void) ngx_sio_socket_implicit(s);
+            }
+
             s->state->flush(s);
         }
 

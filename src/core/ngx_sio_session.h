@@ -287,6 +287,8 @@ struct ngx_sio_session_s {
                                                     finished first */
     unsigned                        left:1;      /* LINGER: the client sent
                                                     the close packet */
+    unsigned                        greet:1;     /* EIO 3: "/" is to be entered
+                                                    without being asked */
     unsigned                        slow:1;      /* over its send buffer */
     unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
