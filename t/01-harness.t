@@ -100,7 +100,7 @@ subtest 'what is wrong with nginx is seen' => sub {
     like($@, qr/unknown directive "nonsense"/, 'and tells why');
 
     $nginx = SIO::Nginx->new(module => 0)->start;
-    kill 'SEGV', $nginx->workers;
+    kill 'KILL', $nginx->workers;
     ok($nginx->wait_log(qr/exited on signal/), 'a crash');
 
     my @problems = $nginx->halt('TERM', 5);
