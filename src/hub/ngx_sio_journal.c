@@ -249,10 +249,18 @@ ngx_sio_journal_take(ngx_sio_journal_t *j, uint32_t *cursor,
 }
 
 
-uint32_t
+uint64_t
+ngx_sio_journal_size(ngx_sio_journal_t *j)
+{
+    return (uint64_t) j->nblocks * NGX_SIO_JOURNAL_BLOCK;
+}
+
+
+uint64_t
 ngx_sio_journal_used(ngx_sio_journal_t *j)
 {
-    return __atomic_load_n(&j->head->used, __ATOMIC_RELAXED);
+    return (uint64_t) __atomic_load_n(&j->head->used, __ATOMIC_RELAXED)
+           * NGX_SIO_JOURNAL_BLOCK;
 }
 
 

@@ -97,8 +97,9 @@ ngx_int_t ngx_sio_journal_take(ngx_sio_journal_t *j, uint32_t *cursor,
     ngx_sio_journal_match_pt match, void *data, ngx_sio_hub_addr_t taker,
     u_char *buf, uint64_t *id, size_t *length);
 
-/* blocks in use; nblocks is the total.  Read without the lock. */
-uint32_t ngx_sio_journal_used(ngx_sio_journal_t *j);
+/* bytes, in whole blocks; read without the lock */
+uint64_t ngx_sio_journal_size(ngx_sio_journal_t *j);
+uint64_t ngx_sio_journal_used(ngx_sio_journal_t *j);
 
 /* after the holder of the lock died; under the lock, see ngx_sio_mem.h */
 void ngx_sio_journal_repair(ngx_sio_journal_t *j);

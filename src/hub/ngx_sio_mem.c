@@ -231,6 +231,13 @@ ngx_sio_mem_name(ngx_sio_mem_t *mem)
 }
 
 
+size_t
+ngx_sio_mem_size(ngx_sio_mem_t *mem)
+{
+    return mem->size;
+}
+
+
 ngx_int_t
 ngx_sio_mem_lock(ngx_sio_mem_t *mem)
 {

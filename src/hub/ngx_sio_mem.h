@@ -93,6 +93,7 @@ void ngx_sio_mem_set_repair(ngx_sio_mem_t *mem, ngx_sio_mem_repair_pt repair,
     void *data, ngx_log_t *log);
 
 ngx_str_t *ngx_sio_mem_name(ngx_sio_mem_t *mem);
+size_t ngx_sio_mem_size(ngx_sio_mem_t *mem);
 
 /*
  * The one lock of the hub; not recursive, held for microseconds.  A holder

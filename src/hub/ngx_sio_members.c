@@ -2,6 +2,8 @@
 #include "ngx_sio_members.h"
 
 
+static ngx_int_t ngx_sio_members_claim(ngx_sio_members_t *m,
+    ngx_str_t *wake, ngx_sio_hub_addr_t *addr);
 static ngx_int_t ngx_sio_members_append(ngx_sio_members_t *m,
     ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
 static ngx_int_t ngx_sio_members_down(ngx_sio_members_t *m, ngx_uint_t i,
@@ -23,18 +25,38 @@ ngx_sio_members_join(ngx_sio_members_t *m, ngx_str_t *wake,
     ngx_sio_hub_addr_t *addr)
 {
     ngx_int_t  rc;
-    ngx_str_t  body;
 
     if (ngx_sio_mem_lock(m->mem) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rc = ngx_sio_slots_claim(&m->slots, ngx_sio_ring_head(&m->ring), wake,
-                             addr);
+    rc = ngx_sio_members_claim(m, wake, addr);
 
-    if (rc == NGX_OK) {
-        ngx_str_null(&body);
-        (void) ngx_sio_members_append(m, NGX_SIO_MEMBERS_UP, *addr, &body);
+    ngx_sio_mem_unlock(m->mem);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_sio_members_return(ngx_sio_members_t *m, ngx_str_t *wake,
+    ngx_sio_hub_addr_t old, ngx_sio_hub_addr_t *addr)
+{
+    ngx_int_t        rc;
+    ngx_sio_slot_t  *from, *to;
+
+    if (ngx_sio_mem_lock(m->mem) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_sio_members_claim(m, wake, addr);
+
+    if (rc == NGX_OK && ngx_sio_slots_exists(&m->slots, old)) {
+        from = &m->slots.slots[old.slot];
+        to = &m->slots.slots[addr->slot];
+
+        ngx_memcpy(to->counters, from->counters, sizeof(to->counters));
+        ngx_memzero(from->counters, sizeof(from->counters));
     }
 
     ngx_sio_mem_unlock(m->mem);
@@ -47,7 +69,6 @@ ngx_int_t
 ngx_sio_members_bury(ngx_sio_members_t *m, ngx_sio_hub_addr_t dead,
     ngx_sio_hub_addr_t by)
 {
-    uint32_t   state;
     ngx_int_t  rc;
 
     if (ngx_sio_mem_lock(m->mem) != NGX_OK) {
@@ -56,15 +77,12 @@ ngx_sio_members_bury(ngx_sio_members_t *m, ngx_sio_hub_addr_t dead,
 
     rc = NGX_DECLINED;
 
-    if (ngx_sio_slots_exists(&m->slots, dead)) {
-        state = m->slots.slots[dead.slot].state;
-
-        if (state != NGX_SIO_SLOTS_GONE) {
-            ngx_sio_slots_set_state(&m->slots, dead.slot, NGX_SIO_SLOTS_GONE);
-            rc = NGX_OK;
-        }
-
+    if (ngx_sio_slots_exists(&m->slots, dead)
+        && m->slots.slots[dead.slot].state != NGX_SIO_SLOTS_GONE)
+    {
+        ngx_sio_slots_set_state(&m->slots, dead.slot, NGX_SIO_SLOTS_GONE);
         (void) ngx_sio_members_settle(m, by);
+        rc = NGX_OK;
     }
 
     ngx_sio_mem_unlock(m->mem);
@@ -127,6 +145,27 @@ ngx_sio_members_settle(ngx_sio_members_t *m, ngx_sio_hub_addr_t by)
     }
 
     m->slots.head->owed = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sio_members_claim(ngx_sio_members_t *m, ngx_str_t *wake,
+    ngx_sio_hub_addr_t *addr)
+{
+    ngx_str_t  body;
+
+    if (ngx_sio_slots_claim(&m->slots, ngx_sio_ring_head(&m->ring), wake,
+                            addr)
+        != NGX_OK)
+    {
+        return NGX_BUSY;
+    }
+
+    ngx_str_null(&body);
+
+    (void) ngx_sio_members_append(m, NGX_SIO_MEMBERS_UP, *addr, &body);
 
     return NGX_OK;
 }

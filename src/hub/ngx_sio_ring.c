@@ -6,6 +6,9 @@
 
 #define ngx_sio_ring_align(n)  (((n) + 7) & ~(size_t) 7)
 
+/* less than what stands in the way of the largest entry */
+#define ngx_sio_ring_limit(ring)  ((ring)->size / 8 * 3)
+
 
 static ngx_uint_t ngx_sio_ring_intact(ngx_sio_ring_t *ring,
     uint64_t position);
@@ -115,20 +118,22 @@ ngx_sio_ring_append(ngx_sio_ring_t *ring, ngx_sio_ring_entry_t *e,
 ngx_uint_t
 ngx_sio_ring_laggards(ngx_sio_ring_t *ring, ngx_sio_hub_members_t *laggards)
 {
-    uint64_t              cursor;
+    uint64_t              cursor, limit;
     ngx_uint_t            i, found;
     ngx_sio_slot_t       *slot;
     ngx_sio_ring_head_t  *h;
 
     h = ring->head;
 
-    if (h->head - h->tail <= ring->size / 2) {
+    limit = ngx_sio_ring_limit(ring);
+
+    if (h->head - h->tail <= limit) {
         return 0;
     }
 
     h->tail = ngx_sio_slots_slowest(ring->slots, h->head);
 
-    if (h->head - h->tail <= ring->size / 2) {
+    if (h->head - h->tail <= limit) {
         return 0;
     }
 
@@ -143,7 +148,7 @@ ngx_sio_ring_laggards(ngx_sio_ring_t *ring, ngx_sio_hub_members_t *laggards)
 
         cursor = __atomic_load_n(&slot->cursor, __ATOMIC_RELAXED);
 
-        if (h->head - cursor > ring->size / 2) {
+        if (h->head - cursor > limit) {
             ngx_sio_hub_members_add(laggards, i);
             found = 1;
         }

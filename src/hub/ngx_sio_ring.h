@@ -91,8 +91,8 @@ ngx_int_t ngx_sio_ring_append(ngx_sio_ring_t *ring, ngx_sio_ring_entry_t *e,
     ngx_str_t *parts, ngx_uint_t nparts);
 
 /*
- * Under the lock: whether some live reader is more than half the ring behind,
- * and which; *laggards is added to.
+ * Under the lock: whether some live readers are so far behind, three eighths
+ * of the ring, that they hold it up or soon will; they are added to *laggards.
  */
 ngx_uint_t ngx_sio_ring_laggards(ngx_sio_ring_t *ring,
     ngx_sio_hub_members_t *laggards);
