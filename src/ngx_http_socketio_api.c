@@ -866,7 +866,15 @@ ngx_http_socketio_api_answer(ngx_http_socketio_parked_t *p, ngx_uint_t kind,
         return;
     }
 
-    /* kind 0: it died and has no sockets any more */
+    /*
+     * Kind 0: a worker in this slot has ended, and its sockets with it.  As
+     * long as our own answer is missing we have not come to our entry in the
+     * log, so that was before, and who has the slot now is yet to answer.
+     */
+
+    if (kind == 0 && ngx_sio_hub_members_has(&api->missing, p->waiter.slot)) {
+        return;
+    }
 
     if (kind == NGX_HTTP_SOCKETIO_COMMAND && body->len == sizeof(uint32_t)) {
         ngx_memcpy(&n, body->data, sizeof(uint32_t));
@@ -1006,10 +1014,10 @@ ngx_http_socketio_api_error(ngx_http_request_t *r, ngx_uint_t status,
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "socketio api: %ui %s, %*s", status, code, len, message);
 
-    json.data = ngx_pnalloc(r->pool,
-                            sizeof("{\"error\":{\"code\":\"\",\"message\":\"\"}}")
-                            + ngx_strlen(code)
-                            + ngx_sio_json_escape_length(message, len));
+    json.len = sizeof("{\"error\":{\"code\":\"\",\"message\":\"\"}}") - 1
+               + ngx_strlen(code) + ngx_sio_json_escape_length(message, len);
+
+    json.data = ngx_pnalloc(r->pool, json.len);
     if (json.data == NULL) {
         return NGX_ERROR;
     }
@@ -1017,9 +1025,7 @@ ngx_http_socketio_api_error(ngx_http_request_t *r, ngx_uint_t status,
     p = ngx_sprintf(json.data, "{\"error\":{\"code\":\"%s\",\"message\":\"",
                     code);
     p = ngx_sio_json_escape(p, message, len);
-    p = ngx_cpymem(p, "\"}}", sizeof("\"}}") - 1);
-
-    json.len = p - json.data;
+    ngx_memcpy(p, "\"}}", sizeof("\"}}") - 1);
 
     return ngx_http_socketio_api_reply(r, status, &json);
 }
