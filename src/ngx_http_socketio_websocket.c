@@ -1,0 +1,1972 @@
+
+#include "ngx_http_socketio_websocket.h"
+#include "ngx_http_socketio_request.h"
+#include "ngx_sio_ws.h"
+
+
+/* read at once, into one buffer for all connections */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_SCRATCH  65536
+
+/* reads of one connection before others get their turn */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_READS    16
+
+/* frames written at once */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS     64
+
+/* a TLS record, and how many are kept for re-use */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_RECORD   16384
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_SPARE    16
+
+/* pongs for a client that does not read them */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_CONTROL  1024
+
+/* for what is left to be written, and then for the client's close frame */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_WAIT     10000
+
+
+typedef enum {
+    NGX_HTTP_SOCKETIO_WEBSOCKET_OPENING = 0,
+    NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN,
+    NGX_HTTP_SOCKETIO_WEBSOCKET_CLOSING,
+    NGX_HTTP_SOCKETIO_WEBSOCKET_WAITING,
+    NGX_HTTP_SOCKETIO_WEBSOCKET_GONE
+} ngx_http_socketio_websocket_state_e;
+
+
+typedef struct ngx_http_socketio_octets_s  ngx_http_socketio_octets_t;
+
+struct ngx_http_socketio_octets_s {
+    ngx_http_socketio_octets_t   *next;        /* in the list of records */
+    size_t                        pos;         /* done with these */
+    size_t                        len;         /* filled */
+    size_t                        size;
+    u_char                        data[1];
+};
+
+
+/* what the access log will say; nsp and user follow one another in data */
+
+typedef struct {
+    size_t                        nsp;         /* lengths */
+    size_t                        user;
+    u_char                        sid[NGX_SIO_SOCKET_SID_LEN];
+    u_char                        data[1];
+} ngx_http_socketio_note_t;
+
+
+/* There is one for every client, most of them idle: it is kept small. */
+
+typedef struct {
+    ngx_connection_t             *connection;
+    ngx_http_socketio_worker_t   *worker;
+    ngx_sio_session_t            *session;     /* NULL: it has ended */
+    ngx_http_socketio_origin_t   *origin;      /* of this handshake */
+    ngx_http_request_t           *request;     /* while OPENING; later only if
+                                                  limit_conn counts it */
+
+    ngx_sio_ws_t                  parser;
+    ngx_sio_out_t                 out;
+
+    /* NULL while there is nothing in them */
+
+    ngx_http_socketio_octets_t   *rest;        /* read, but not parsed yet */
+    ngx_http_socketio_octets_t   *message;     /* of which more is to come */
+    ngx_http_socketio_octets_t   *control;     /* frames of our own */
+    ngx_http_socketio_octets_t   *record;      /* TLS: must be written again
+                                                  as it is */
+    ngx_http_socketio_note_t     *note;
+
+    uint64_t                      packets_in;  /* once the session has ended */
+    uint64_t                      packets_out;
+
+    uint32_t                      refs;
+    uint16_t                      code;        /* to close with; 0: none */
+    uint8_t                       state;
+    uint8_t                       reason;      /* NGX_SIO_REASONS: none */
+
+    unsigned                      paused:1;    /* the backend has enough */
+    unsigned                      failed:1;    /* could not be written to */
+    unsigned                      deaf:1;      /* no more frames to parse */
+    unsigned                      left:1;      /* the client closed */
+    unsigned                      goodbye:1;   /* our close frame is queued */
+} ngx_http_socketio_websocket_t;
+
+
+/* A handshake, in its request's pool. */
+
+typedef struct {
+    ngx_http_socketio_websocket_t  *ws;
+    ngx_http_cleanup_t             *cleanup;
+    ngx_event_t                     detach;
+} ngx_http_socketio_handshake_t;
+
+
+static ngx_table_elt_t *ngx_http_socketio_websocket_find(ngx_http_request_t *r,
+    const char *name, size_t len);
+static ngx_uint_t ngx_http_socketio_websocket_upgrade(ngx_http_request_t *r);
+static ngx_int_t ngx_http_socketio_websocket_protocol(ngx_http_request_t *r,
+    ngx_str_t *protocol);
+static ngx_int_t ngx_http_socketio_websocket_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+
+static ngx_http_socketio_websocket_t *ngx_http_socketio_websocket_create(
+    ngx_http_request_t *r, ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_origin_t *origin);
+static void ngx_http_socketio_websocket_release(
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_handshake(ngx_http_request_t *r,
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_answer(ngx_http_request_t *r);
+static void ngx_http_socketio_websocket_opening(ngx_http_request_t *r);
+static void ngx_http_socketio_websocket_abandoned(void *data);
+static void ngx_http_socketio_websocket_detach(ngx_event_t *ev);
+static ngx_int_t ngx_http_socketio_websocket_pipelined(
+    ngx_http_socketio_websocket_t *ws);
+static void ngx_http_socketio_websocket_free_request(
+    ngx_http_socketio_websocket_t *ws);
+static void ngx_http_socketio_websocket_free_chain(ngx_connection_t *c,
+    ngx_chain_t **chain);
+
+static void ngx_http_socketio_websocket_read_handler(ngx_event_t *rev);
+static void ngx_http_socketio_websocket_write_handler(ngx_event_t *wev);
+static void ngx_http_socketio_websocket_receive(
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_frames(
+    ngx_http_socketio_websocket_t *ws);
+static u_char *ngx_http_socketio_websocket_begin(
+    ngx_http_socketio_websocket_t *ws, size_t *len);
+static ngx_int_t ngx_http_socketio_websocket_keep(
+    ngx_http_socketio_websocket_t *ws, u_char *buf, size_t len);
+static void ngx_http_socketio_websocket_parse(
+    ngx_http_socketio_websocket_t *ws, u_char **pos, u_char *end);
+static void ngx_http_socketio_websocket_data(ngx_http_socketio_websocket_t *ws,
+    ngx_sio_ws_part_t *part);
+static ngx_int_t ngx_http_socketio_websocket_append(
+    ngx_http_socketio_websocket_t *ws, ngx_str_t *data);
+static void ngx_http_socketio_websocket_ping(ngx_http_socketio_websocket_t *ws,
+    ngx_str_t *data);
+static void ngx_http_socketio_websocket_left(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t code);
+static void ngx_http_socketio_websocket_error(
+    ngx_http_socketio_websocket_t *ws, ngx_uint_t code);
+
+static void ngx_http_socketio_websocket_output(
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_write_plain(
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_write_tls(
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_fill(
+    ngx_http_socketio_websocket_t *ws);
+static ngx_int_t ngx_http_socketio_websocket_gather(
+    ngx_http_socketio_websocket_t *ws, struct iovec *iovs, size_t *size);
+static void ngx_http_socketio_websocket_sent(ngx_http_socketio_websocket_t *ws,
+    size_t sent);
+static ngx_int_t ngx_http_socketio_websocket_control(
+    ngx_http_socketio_websocket_t *ws, ngx_uint_t opcode, ngx_str_t *data);
+static ngx_int_t ngx_http_socketio_websocket_goodbye(
+    ngx_http_socketio_websocket_t *ws);
+
+static ngx_sio_session_t *ngx_http_socketio_websocket_forget(
+    ngx_http_socketio_websocket_t *ws, ngx_uint_t reason);
+static void ngx_http_socketio_websocket_end(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t code, ngx_uint_t discard);
+static void ngx_http_socketio_websocket_finish(
+    ngx_http_socketio_websocket_t *ws, ngx_uint_t reason);
+static void ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws);
+
+static ngx_http_socketio_octets_t *ngx_http_socketio_websocket_octets(
+    size_t size, ngx_log_t *log);
+static void ngx_http_socketio_websocket_drop(
+    ngx_http_socketio_octets_t **octets);
+static ngx_http_socketio_octets_t *ngx_http_socketio_websocket_record(
+    ngx_log_t *log);
+static void ngx_http_socketio_websocket_drop_record(
+    ngx_http_socketio_websocket_t *ws);
+
+
+/* this process's */
+
+static u_char                      *ngx_http_socketio_websocket_scratch;
+static ngx_uint_t                   ngx_http_socketio_websocket_reading;
+static ngx_http_socketio_octets_t  *ngx_http_socketio_websocket_records;
+static ngx_uint_t                   ngx_http_socketio_websocket_nrecords;
+
+
+ngx_int_t
+ngx_http_socketio_websocket_check(ngx_http_request_t *r, ngx_str_t *err)
+{
+    ngx_str_t         protocol;
+    ngx_table_elt_t  *key, *version;
+
+    static ngx_str_t  versions = ngx_string("13, 8");
+
+    /* neither HTTP/2 nor HTTP/3 of nginx can carry a WebSocket */
+
+    if (r->http_version != NGX_HTTP_VERSION_11
+        || !ngx_http_socketio_websocket_upgrade(r))
+    {
+        return NGX_ABORT;
+    }
+
+    key = ngx_http_socketio_websocket_find(r, "sec-websocket-key", 17);
+
+    if (key == NULL || !ngx_sio_ws_key_valid(&key->value)) {
+        ngx_str_set(err, "Missing or invalid Sec-WebSocket-Key header");
+        return NGX_DECLINED;
+    }
+
+    version = ngx_http_socketio_websocket_find(r, "sec-websocket-version", 21);
+
+    if (version == NULL
+        || !((version->value.len == 2
+              && ngx_strncmp(version->value.data, "13", 2) == 0)
+             || (version->value.len == 1 && version->value.data[0] == '8')))
+    {
+        ngx_str_set(err, "Missing or invalid Sec-WebSocket-Version header");
+
+        return (ngx_http_socketio_websocket_header(r, "Sec-WebSocket-Version",
+                                                   &versions)
+                == NGX_OK) ? NGX_DECLINED : NGX_ERROR;
+    }
+
+    if (ngx_http_socketio_websocket_protocol(r, &protocol) == NGX_DECLINED) {
+        ngx_str_set(err, "Invalid Sec-WebSocket-Protocol header");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_table_elt_t *
+ngx_http_socketio_websocket_find(ngx_http_request_t *r, const char *name,
+    size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == len
+                && ngx_strncmp(h[i].lowcase_key, name, len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_websocket_upgrade(ngx_http_request_t *r)
+{
+    u_char           *p, *last;
+    ngx_table_elt_t  *h;
+
+    h = r->headers_in.upgrade;
+
+    if (h == NULL || h->value.len != sizeof("websocket") - 1
+        || ngx_strncasecmp(h->value.data, (u_char *) "websocket",
+                           sizeof("websocket") - 1)
+           != 0)
+    {
+        return 0;
+    }
+
+    h = ngx_http_socketio_websocket_find(r, "connection", 10);
+
+    if (h == NULL) {
+        return 0;
+    }
+
+    /* RFC 6455, 4.2.1: a token in a list, not case-sensitive */
+
+    p = h->value.data;
+    last = p + h->value.len;
+
+    for ( ;; ) {
+        while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+            p++;
+        }
+
+        if ((size_t) (last - p) < sizeof("upgrade") - 1) {
+            return 0;
+        }
+
+        if (ngx_strncasecmp(p, (u_char *) "upgrade", sizeof("upgrade") - 1)
+            == 0)
+        {
+            p += sizeof("upgrade") - 1;
+
+            if (p == last || *p == ',' || *p == ' ' || *p == '\t') {
+                return 1;
+            }
+        }
+
+        while (p < last && *p != ',') {
+            p++;
+        }
+    }
+}
+
+
+/*
+ * The first subprotocol that the client offers.
+ *
+ *   NGX_OK        *protocol is set
+ *   NGX_DONE      it offers none
+ *   NGX_DECLINED  that is no token
+ */
+
+static ngx_int_t
+ngx_http_socketio_websocket_protocol(ngx_http_request_t *r,
+    ngx_str_t *protocol)
+{
+    u_char           *p, *last;
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_socketio_websocket_find(r, "sec-websocket-protocol", 22);
+
+    if (h == NULL) {
+        return NGX_DONE;
+    }
+
+    last = h->value.data + h->value.len;
+
+    for (p = h->value.data; p < last && *p != ',' && *p != ' '; p++) {
+
+        /* RFC 7230, 3.2.6 */
+
+        if (*p <= 0x20 || *p >= 0x7f
+            || ngx_strchr("\"(),/:;<=>?@[\\]{}", *p) != NULL)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    protocol->len = p - h->value.data;
+    protocol->data = h->value.data;
+
+    return protocol->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_websocket_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sio_table_elt_init(h);
+
+    h->hash = 1;
+    h->key.len = ngx_strlen(name);
+    h->key.data = (u_char *) name;
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_socketio_websocket_open(ngx_http_request_t *r,
+    ngx_http_socketio_worker_t *w, ngx_sio_session_t *s)
+{
+    ngx_http_socketio_origin_t     *origin;
+    ngx_http_socketio_websocket_t  *ws;
+
+    origin = ngx_http_socketio_origin_ref(s->data);
+
+    ws = ngx_http_socketio_websocket_create(r, w, origin);
+
+    if (ws == NULL) {
+        ngx_http_socketio_origin_unref(origin);
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        return NGX_ERROR;
+    }
+
+    ws->session = s;
+
+    if (ngx_sio_session_attach(s, ws, &ws->out) != NGX_OK) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        ngx_http_socketio_websocket_release(ws);
+        return NGX_ERROR;
+    }
+
+    return ngx_http_socketio_websocket_handshake(r, ws);
+}
+
+
+ngx_int_t
+ngx_http_socketio_websocket_probe(ngx_http_request_t *r,
+    ngx_http_socketio_worker_t *w, ngx_sio_session_t *s, ngx_uint_t b64)
+{
+    ngx_http_socketio_origin_t     *origin;
+    ngx_http_socketio_websocket_t  *ws;
+
+    origin = ngx_http_socketio_origin_create(r);
+    if (origin == NULL) {
+        return NGX_ERROR;
+    }
+
+    ws = ngx_http_socketio_websocket_create(r, w, origin);
+
+    if (ws == NULL) {
+        ngx_http_socketio_origin_unref(origin);
+        return NGX_ERROR;
+    }
+
+    if (s != NULL && ngx_sio_session_probe(s, ws, &ws->out, b64) == NGX_OK) {
+        ws->session = s;
+    }
+
+    return ngx_http_socketio_websocket_handshake(r, ws);
+}
+
+
+/* Takes the reference of the origin. */
+
+static ngx_http_socketio_websocket_t *
+ngx_http_socketio_websocket_create(ngx_http_request_t *r,
+    ngx_http_socketio_worker_t *w, ngx_http_socketio_origin_t *origin)
+{
+    ngx_http_socketio_websocket_t  *ws;
+
+    ws = ngx_calloc(sizeof(ngx_http_socketio_websocket_t), r->connection->log);
+    if (ws == NULL) {
+        return NULL;
+    }
+
+    ws->connection = r->connection;
+    ws->request = r;
+    ws->worker = w;
+    ws->origin = origin;
+    ws->refs = 1;
+    ws->reason = NGX_SIO_REASONS;
+
+    ngx_sio_out_init(&ws->out, NGX_SIO_FORM_WS);
+
+    return ws;
+}
+
+
+static void
+ngx_http_socketio_websocket_release(ngx_http_socketio_websocket_t *ws)
+{
+    if (--ws->refs > 0) {
+        return;
+    }
+
+    ngx_sio_out_clear(&ws->out);
+
+    ngx_http_socketio_websocket_drop(&ws->rest);
+    ngx_http_socketio_websocket_drop(&ws->message);
+    ngx_http_socketio_websocket_drop(&ws->control);
+    ngx_http_socketio_websocket_drop_record(ws);
+
+    if (ws->note != NULL) {
+        ngx_free(ws->note);
+    }
+
+    ngx_http_socketio_origin_unref(ws->origin);
+
+    ngx_free(ws);
+}
+
+
+/*
+ * Sends the 101.  The request is let go in an event of its own, since it
+ * cannot be freed below its content handler.
+ */
+
+static ngx_int_t
+ngx_http_socketio_websocket_handshake(ngx_http_request_t *r,
+    ngx_http_socketio_websocket_t *ws)
+{
+    ngx_connection_t               *c;
+    ngx_http_cleanup_t             *cln;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_socketio_handshake_t  *hs;
+
+    c = r->connection;
+
+    hs = ngx_pcalloc(r->pool, sizeof(ngx_http_socketio_handshake_t));
+    if (hs == NULL) {
+        goto failed;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        goto failed;
+    }
+
+    hs->ws = ws;
+    hs->cleanup = cln;
+    hs->detach.handler = ngx_http_socketio_websocket_detach;
+    hs->detach.data = hs;
+    hs->detach.log = c->log;
+
+    if (ngx_http_socketio_websocket_answer(r) != NGX_OK) {
+        goto failed;
+    }
+
+    cln->handler = ngx_http_socketio_websocket_abandoned;
+    cln->data = hs;
+
+    r->main->count++;
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_socketio_websocket_opening;
+
+    if (c->buffered) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        ngx_add_timer(c->write, clcf->send_timeout);
+
+        if (ngx_handle_write_event(c->write, clcf->send_lowat) != NGX_OK) {
+            r->main->count--;
+            cln->handler = NULL;
+            goto failed;
+        }
+
+        return NGX_OK;
+    }
+
+    ngx_post_event(&hs->detach, &ngx_posted_events);
+
+    return NGX_OK;
+
+failed:
+
+    if (ws->session != NULL) {
+        ngx_sio_session_ws_gone(ngx_http_socketio_websocket_forget(ws,
+                                    NGX_SIO_REASON_TRANSPORT_ERROR),
+                                ws, NGX_SIO_REASON_TRANSPORT_ERROR);
+    }
+
+    ngx_http_socketio_websocket_release(ws);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_websocket_answer(ngx_http_request_t *r)
+{
+    ngx_int_t         rc;
+    ngx_str_t         accept, upgrade, protocol;
+    ngx_table_elt_t  *key;
+
+    key = ngx_http_socketio_websocket_find(r, "sec-websocket-key", 17);
+
+    accept.len = NGX_SIO_WS_ACCEPT_LENGTH;
+    accept.data = ngx_pnalloc(r->pool, NGX_SIO_WS_ACCEPT_LENGTH);
+
+    if (accept.data == NULL
+        || ngx_sio_ws_accept(&key->value, accept.data) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&upgrade, "websocket");
+
+    if (ngx_http_socketio_websocket_header(r, "Upgrade", &upgrade) != NGX_OK
+        || ngx_http_socketio_websocket_header(r, "Sec-WebSocket-Accept",
+                                              &accept)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_socketio_websocket_protocol(r, &protocol) == NGX_OK
+        && ngx_http_socketio_websocket_header(r, "Sec-WebSocket-Protocol",
+                                              &protocol)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+
+    r->keepalive = 0;
+
+    /* a limit_rate is meant for responses, and would delay this one */
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK
+        || ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* The 101 did not fit into the socket, and can go on now. */
+
+static void
+ngx_http_socketio_websocket_opening(ngx_http_request_t *r)
+{
+    ngx_event_t                    *wev;
+    ngx_connection_t               *c;
+    ngx_http_cleanup_t             *cln;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_socketio_handshake_t  *hs;
+
+    c = r->connection;
+    wev = c->write;
+
+    if (wev->timedout) {
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    if (c->buffered) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        ngx_add_timer(wev, clcf->send_timeout);
+
+        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    for (cln = r->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_socketio_websocket_abandoned) {
+            hs = cln->data;
+            ngx_post_event(&hs->detach, &ngx_posted_events);
+            return;
+        }
+    }
+}
+
+
+/* nginx ends the request before the connection could be taken over. */
+
+static void
+ngx_http_socketio_websocket_abandoned(void *data)
+{
+    ngx_http_socketio_handshake_t *hs = data;
+
+    ngx_http_socketio_websocket_t  *ws;
+
+    ws = hs->ws;
+
+    if (hs->detach.posted) {
+        ngx_delete_posted_event(&hs->detach);
+    }
+
+    if (ws->session != NULL) {
+        ngx_sio_session_ws_gone(ngx_http_socketio_websocket_forget(ws,
+                                    NGX_SIO_REASON_TRANSPORT_CLOSE),
+                                ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
+    }
+
+    ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_GONE;
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+static void
+ngx_http_socketio_websocket_detach(ngx_event_t *ev)
+{
+    ngx_connection_t               *c;
+    ngx_http_request_t             *r;
+    ngx_http_socketio_handshake_t  *hs;
+    ngx_http_socketio_websocket_t  *ws;
+
+    hs = ev->data;
+    ws = hs->ws;
+    r = ws->request;
+    c = r->connection;
+
+    if (ngx_http_socketio_websocket_pipelined(ws) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    hs->cleanup->handler = NULL;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    r->logged = 1;      /* it will be, with all that happens from here on */
+
+    /*
+     * limit_conn counts until the request's pool goes, so then the request
+     * stays, though nginx does not see it any more.
+     */
+
+    if (r->limit_conn_status == 0) {
+        ngx_http_socketio_websocket_free_request(ws);
+    }
+
+    c->data = ws;
+    c->read->handler = ngx_http_socketio_websocket_read_handler;
+    c->write->handler = ngx_http_socketio_websocket_write_handler;
+    c->log->action = "handling WebSocket";
+
+    /* not to be closed when idle: so nginx tells us about its shutdown */
+    c->idle = 1;
+
+    (void) ngx_tcp_nodelay(c);
+
+    ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN;
+    ws->refs++;
+
+    if (ws->session == NULL) {
+        ngx_http_socketio_websocket_end(ws, ws->code, 0);
+
+    } else {
+        ngx_http_socketio_websocket_output(ws);
+    }
+
+    if (ws->state != NGX_HTTP_SOCKETIO_WEBSOCKET_GONE) {
+        ngx_http_socketio_websocket_receive(ws);
+    }
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+/* Frames that a client sent right behind its handshake. */
+
+static ngx_int_t
+ngx_http_socketio_websocket_pipelined(ngx_http_socketio_websocket_t *ws)
+{
+    ngx_buf_t  *b;
+
+    b = ws->request->header_in;
+
+    if (b->last - b->pos > NGX_HTTP_SOCKETIO_WEBSOCKET_SCRATCH) {
+
+        /* with huge large_client_header_buffers only */
+
+        ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
+                      "client sent too many octets behind its handshake");
+        return NGX_ERROR;
+    }
+
+    return ngx_http_socketio_websocket_keep(ws, b->pos, b->last - b->pos);
+}
+
+
+/*
+ * Frees the request and the buffers that it was read into.  The realip module
+ * gives the connection its proxy's address back then; we stay with the
+ * client's.
+ */
+
+static void
+ngx_http_socketio_websocket_free_request(ngx_http_socketio_websocket_t *ws)
+{
+    u_char                 *p, text[NGX_SOCKADDR_STRLEN];
+    socklen_t               socklen;
+    ngx_str_t               addr_text;
+    ngx_sockaddr_t          sockaddr;
+    struct sockaddr        *sa;
+    ngx_connection_t       *c;
+    ngx_http_connection_t  *hc;
+
+    c = ws->connection;
+    hc = ws->request->http_connection;
+
+    sa = c->sockaddr;
+    socklen = ngx_min(c->socklen, (socklen_t) sizeof(ngx_sockaddr_t));
+    ngx_memcpy(&sockaddr, sa, socklen);
+
+    addr_text.len = ngx_min(c->addr_text.len, sizeof(text));
+    ngx_memcpy(text, c->addr_text.data, addr_text.len);
+
+    ngx_http_free_request(ws->request, 0);
+
+    c->destroyed = 0;
+    ws->request = NULL;
+
+    if (c->sockaddr != sa) {
+
+        p = ngx_palloc(c->pool, socklen + addr_text.len);
+
+        if (p != NULL) {
+            c->socklen = socklen;
+            c->sockaddr = (struct sockaddr *) p;
+            c->addr_text.len = addr_text.len;
+            c->addr_text.data = ngx_cpymem(p, &sockaddr, socklen);
+            ngx_memcpy(c->addr_text.data, text, addr_text.len);
+        }
+    }
+
+    if (c->buffer != NULL && ngx_pfree(c->pool, c->buffer->start) == NGX_OK) {
+        c->buffer->start = NULL;
+        c->buffer->pos = NULL;
+    }
+
+    ngx_http_socketio_websocket_free_chain(c, &hc->free);
+    ngx_http_socketio_websocket_free_chain(c, &hc->busy);
+    hc->nbusy = 0;
+
+    if (c->ssl) {
+        ngx_ssl_free_buffer(c);
+    }
+}
+
+
+static void
+ngx_http_socketio_websocket_free_chain(ngx_connection_t *c,
+    ngx_chain_t **chain)
+{
+    ngx_chain_t  *cl;
+
+    while (*chain != NULL) {
+        cl = *chain;
+        *chain = cl->next;
+
+        ngx_pfree(c->pool, cl->buf->start);
+        ngx_free_chain(c->pool, cl);
+    }
+}
+
+
+/* Input. */
+
+static void
+ngx_http_socketio_websocket_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t               *c;
+    ngx_http_socketio_websocket_t  *ws;
+
+    c = rev->data;
+    ws = c->data;
+
+    ws->refs++;
+
+    if (c->close && c->error) {
+
+        /* worker_shutdown_timeout */
+
+        if (ws->session != NULL) {
+            ngx_sio_session_close(ws->session, NGX_SIO_REASON_SHUTTING_DOWN);
+        }
+
+        ngx_http_socketio_websocket_finish(ws, NGX_SIO_REASON_SHUTTING_DOWN);
+
+    } else if (rev->timedout || ws->failed) {
+        ngx_http_socketio_websocket_finish(ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
+
+    } else {
+
+        /* c->close alone says that the worker drains: its sessions live on */
+
+        ngx_http_socketio_websocket_receive(ws);
+    }
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+static void
+ngx_http_socketio_websocket_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t               *c;
+    ngx_http_socketio_websocket_t  *ws;
+
+    c = wev->data;
+    ws = c->data;
+
+    ws->refs++;
+
+    ngx_http_socketio_websocket_output(ws);
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+void
+ngx_http_socketio_websocket_read(void *data)
+{
+    ngx_http_socketio_websocket_t *ws = data;
+
+    ngx_event_t  *rev;
+
+    if (ws->state != NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
+        return;
+    }
+
+    /* the event that will say so may be behind us in this turn */
+
+    rev = ws->connection->read;
+    rev->ready = 1;
+    rev->available = -1;
+
+    ws->refs++;
+
+    ngx_http_socketio_websocket_receive(ws);
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+void
+ngx_http_socketio_websocket_resume(void *data)
+{
+    ngx_http_socketio_websocket_t *ws = data;
+
+    ws->paused = 0;
+
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
+        ngx_post_event(ws->connection->read, &ngx_posted_events);
+    }
+}
+
+
+/*
+ * Reads into a buffer that all connections share; what makes no complete
+ * frame is put aside.  The caller holds ws, which may be gone on return.
+ */
+
+static void
+ngx_http_socketio_websocket_receive(ngx_http_socketio_websocket_t *ws)
+{
+    ngx_int_t     rc;
+    ngx_event_t  *rev;
+
+    rev = ws->connection->read;
+
+    if (ngx_http_socketio_websocket_reading) {
+
+        /* we are below the reading of another one, which has the buffer */
+
+        ngx_post_event(rev, &ngx_posted_events);
+        return;
+    }
+
+    rc = ws->paused ? NGX_OK : ngx_http_socketio_websocket_frames(ws);
+
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_GONE) {
+        return;
+    }
+
+    if (rc != NGX_OK || ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_http_socketio_websocket_finish(ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
+        return;
+    }
+
+    if (ws->control != NULL) {
+        ngx_http_socketio_websocket_output(ws);
+    }
+}
+
+
+/* NGX_OK, also when ws is gone; NGX_ERROR: it has to be finished. */
+
+static ngx_int_t
+ngx_http_socketio_websocket_frames(ngx_http_socketio_websocket_t *ws)
+{
+    size_t             len;
+    u_char            *buf, *pos;
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_event_t       *rev;
+    ngx_connection_t  *c;
+
+    c = ws->connection;
+    rev = c->read;
+
+    buf = ngx_http_socketio_websocket_begin(ws, &len);
+    if (buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (len > 0) {
+            pos = buf;
+
+            ngx_http_socketio_websocket_reading = 1;
+            ngx_http_socketio_websocket_parse(ws, &pos, buf + len);
+            ngx_http_socketio_websocket_reading = 0;
+
+            if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_GONE) {
+                return NGX_OK;
+            }
+
+            len -= pos - buf;
+            ngx_memmove(buf, pos, len);
+        }
+
+        if (ws->paused || !rev->ready) {
+            break;
+        }
+
+        if (i == NGX_HTTP_SOCKETIO_WEBSOCKET_READS) {
+            ngx_post_event(rev, &ngx_posted_next_events);
+            break;
+        }
+
+        n = c->recv(c, buf + len, NGX_HTTP_SOCKETIO_WEBSOCKET_SCRATCH - len);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_IN] += n;
+        len += n;
+    }
+
+    return ngx_http_socketio_websocket_keep(ws, buf, len);
+}
+
+
+/* The buffer, beginning with what was put aside; NULL: no memory. */
+
+static u_char *
+ngx_http_socketio_websocket_begin(ngx_http_socketio_websocket_t *ws,
+    size_t *len)
+{
+    u_char  *buf;
+
+    buf = ngx_http_socketio_websocket_scratch;
+
+    if (buf == NULL) {
+        buf = ngx_alloc(NGX_HTTP_SOCKETIO_WEBSOCKET_SCRATCH,
+                        ws->connection->log);
+        if (buf == NULL) {
+            return NULL;
+        }
+
+        ngx_http_socketio_websocket_scratch = buf;
+    }
+
+    *len = 0;
+
+    if (ws->rest != NULL) {
+        *len = ws->rest->len;
+        ngx_memcpy(buf, ws->rest->data, ws->rest->len);
+        ngx_http_socketio_websocket_drop(&ws->rest);
+    }
+
+    return buf;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_websocket_keep(ngx_http_socketio_websocket_t *ws,
+    u_char *buf, size_t len)
+{
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    ws->rest = ngx_http_socketio_websocket_octets(len, ws->connection->log);
+    if (ws->rest == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ws->rest->data, buf, len);
+    ws->rest->len = len;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_socketio_websocket_parse(ngx_http_socketio_websocket_t *ws,
+    u_char **pos, u_char *end)
+{
+    size_t             max;
+    ngx_int_t          rc;
+    ngx_sio_ws_part_t  part;
+
+    while (!ws->paused && ws->state != NGX_HTTP_SOCKETIO_WEBSOCKET_GONE) {
+
+        if (ws->deaf) {
+            *pos = end;
+            return;
+        }
+
+        max = ws->session ? ws->session->conf->max_payload
+                          : NGX_MAX_SIZE_T_VALUE;
+
+        rc = ngx_sio_ws_next(&ws->parser, pos, end, max, &part);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
+
+        if (rc == NGX_DECLINED) {
+            ngx_http_socketio_websocket_error(ws, part.code);
+            continue;
+        }
+
+        switch (part.kind) {
+
+        case NGX_SIO_WS_PART_DATA:
+            ngx_http_socketio_websocket_data(ws, &part);
+            break;
+
+        case NGX_SIO_WS_PART_PING:
+            ngx_http_socketio_websocket_ping(ws, &part.data);
+            break;
+
+        case NGX_SIO_WS_PART_PONG:
+            break;
+
+        case NGX_SIO_WS_PART_CLOSE:
+            ngx_http_socketio_websocket_left(ws, part.code);
+            break;
+        }
+    }
+}
+
+
+static void
+ngx_http_socketio_websocket_data(ngx_http_socketio_websocket_t *ws,
+    ngx_sio_ws_part_t *part)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    data;
+    ngx_http_socketio_octets_t  *message;
+
+    if (ws->session == NULL) {
+        return;
+    }
+
+    data = part->data;
+    message = NULL;
+
+    if (!part->first || !part->last) {
+
+        if (ngx_http_socketio_websocket_append(ws, &data) != NGX_OK) {
+            ngx_http_socketio_websocket_finish(ws,
+                                               NGX_SIO_REASON_TRANSPORT_ERROR);
+            return;
+        }
+
+        if (!part->last) {
+            return;
+        }
+
+        message = ws->message;
+        ws->message = NULL;
+
+        data.len = message->len;
+        data.data = message->data;
+    }
+
+    rc = ngx_sio_session_receive(ws->session, ws, !part->text, &data);
+
+    ngx_http_socketio_websocket_drop(&message);
+
+    if (rc == NGX_AGAIN) {
+        ws->paused = 1;
+    }
+}
+
+
+/*
+ * Room is made by doubling, as far as the message can still grow: a client
+ * must neither reserve memory by announcing octets, nor make us copy a message
+ * again for each of many small fragments.
+ */
+
+static ngx_int_t
+ngx_http_socketio_websocket_append(ngx_http_socketio_websocket_t *ws,
+    ngx_str_t *data)
+{
+    size_t                       len, size, max;
+    ngx_http_socketio_octets_t  *message, *old;
+
+    old = ws->message;
+    len = old ? old->len : 0;
+
+    if (old == NULL || old->size - len < data->len) {
+
+        max = ws->parser.fin ? (size_t) ws->parser.size
+                             : ws->session->conf->max_payload;
+
+        size = ngx_max(2 * len, len + data->len);
+        size = ngx_max(ngx_min(size, max), len + data->len);
+
+        message = ngx_http_socketio_websocket_octets(size,
+                                                     ws->connection->log);
+        if (message == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (old != NULL) {
+            ngx_memcpy(message->data, old->data, len);
+            ngx_free(old);
+        }
+
+        ws->message = message;
+    }
+
+    ngx_memcpy(ws->message->data + len, data->data, data->len);
+    ws->message->len = len + data->len;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Pongs are collected and leave together; a client that sends pings and does
+ * not read has only so many of them waiting.
+ */
+
+static void
+ngx_http_socketio_websocket_ping(ngx_http_socketio_websocket_t *ws,
+    ngx_str_t *data)
+{
+    if (ws->session == NULL) {
+        return;
+    }
+
+    if (ngx_http_socketio_websocket_control(ws, NGX_SIO_WS_PONG, data)
+        != NGX_BUSY)
+    {
+        return;
+    }
+
+    ngx_http_socketio_websocket_output(ws);
+
+    (void) ngx_http_socketio_websocket_control(ws, NGX_SIO_WS_PONG, data);
+}
+
+
+/* RFC 6455, 5.5.1: the other side's close frame is answered with its code. */
+
+static void
+ngx_http_socketio_websocket_left(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t code)
+{
+    ngx_sio_session_t  *s;
+
+    ws->deaf = 1;
+    ws->left = 1;
+
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_WAITING) {
+        ngx_http_socketio_websocket_finish(ws, ws->reason);
+        return;
+    }
+
+    if (ws->session == NULL) {
+        return;     /* ours is on its way, and will be the last */
+    }
+
+    s = ngx_http_socketio_websocket_forget(ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
+
+    ngx_sio_session_ws_gone(s, ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
+
+    if (code == NGX_SIO_WS_NO_STATUS) {
+        code = 0;
+    }
+
+    ngx_http_socketio_websocket_end(ws, code, 1);
+}
+
+
+static void
+ngx_http_socketio_websocket_error(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t code)
+{
+    ngx_sio_session_t  *s;
+
+    ws->deaf = 1;
+
+    if (ws->session == NULL) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ws->connection->log, 0,
+                  code == NGX_SIO_WS_TOO_BIG
+                  ? "client sent too large WebSocket message"
+                  : "client sent invalid WebSocket frame, status %ui", code);
+
+    s = ngx_http_socketio_websocket_forget(ws, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+    ngx_sio_session_ws_gone(s, ws, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+    ngx_http_socketio_websocket_end(ws, code, 1);
+}
+
+
+/* Output. */
+
+void
+ngx_http_socketio_websocket_flush(void *data)
+{
+    ngx_http_socketio_websocket_t *ws = data;
+
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_OPENING) {
+        return;
+    }
+
+    ws->refs++;
+
+    ngx_http_socketio_websocket_output(ws);
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+/* Writes what can be written.  The caller holds ws, which may be gone then. */
+
+static void
+ngx_http_socketio_websocket_output(ngx_http_socketio_websocket_t *ws)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = ws->connection;
+
+    if (ws->failed) {
+        return;
+    }
+
+    rc = c->ssl ? ngx_http_socketio_websocket_write_tls(ws)
+                : ngx_http_socketio_websocket_write_plain(ws);
+
+    if (rc == NGX_ERROR || ngx_handle_write_event(c->write, 0) != NGX_OK) {
+
+        if (ws->session == NULL) {
+            ngx_http_socketio_websocket_finish(ws, ws->reason);
+            return;
+        }
+
+        /* its session may be what called us, and must not end below itself */
+
+        ws->failed = 1;
+        ngx_post_event(c->read, &ngx_posted_events);
+        return;
+    }
+
+    if (ws->state != NGX_HTTP_SOCKETIO_WEBSOCKET_CLOSING) {
+        return;
+    }
+
+    if (rc == NGX_OK) {
+        ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_WAITING;
+        ngx_add_timer(c->read, NGX_HTTP_SOCKETIO_WEBSOCKET_WAIT);
+    }
+
+    if ((rc == NGX_OK && ws->left)
+        || ngx_terminate
+        || (ngx_quit && ngx_process == NGX_PROCESS_SINGLE))
+    {
+        ngx_http_socketio_websocket_finish(ws, ws->reason);
+        return;
+    }
+
+    if (rc == NGX_OK && ws->deaf) {
+
+        /*
+         * Its close frame will not be recognized.  It sees the end of our
+         * side and closes; what it sends until then is read, since a reset
+         * could take our close frame away from it.
+         */
+
+        (void) ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
+    }
+}
+
+
+/* NGX_OK: all is written; NGX_AGAIN: not all; NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_socketio_websocket_write_plain(ngx_http_socketio_websocket_t *ws)
+{
+    ssize_t            sent;
+    ngx_int_t          n;
+    ngx_iovec_t        vec;
+    struct iovec       iovs[NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS];
+    ngx_connection_t  *c;
+
+    c = ws->connection;
+
+    for ( ;; ) {
+        n = ngx_http_socketio_websocket_gather(ws, iovs, &vec.size);
+
+        if (n == 0 || n == NGX_ERROR) {
+            return n ? NGX_ERROR : NGX_OK;
+        }
+
+        if (!c->write->ready) {
+            return NGX_AGAIN;
+        }
+
+        vec.iovs = iovs;
+        vec.count = n;
+        vec.nalloc = NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS;
+
+        sent = ngx_writev(c, &vec);
+
+        if (sent == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (sent == NGX_AGAIN) {
+            c->write->ready = 0;
+            return NGX_AGAIN;
+        }
+
+        if ((size_t) sent < vec.size) {
+            c->write->ready = 0;
+        }
+
+        c->sent += sent;
+        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT] += sent;
+
+        ngx_http_socketio_websocket_sent(ws, sent);
+    }
+}
+
+
+/*
+ * OpenSSL wants to be called again with what it did not take, at the same
+ * place, so frames are copied into a record that stays until it was taken.
+ */
+
+static ngx_int_t
+ngx_http_socketio_websocket_write_tls(ngx_http_socketio_websocket_t *ws)
+{
+    ssize_t                      sent;
+    ngx_int_t                    rc;
+    ngx_connection_t            *c;
+    ngx_http_socketio_octets_t  *record;
+
+    c = ws->connection;
+
+    for ( ;; ) {
+
+        if (ws->record == NULL) {
+
+            rc = ngx_http_socketio_websocket_fill(ws);
+
+            if (rc != NGX_AGAIN) {
+                return rc;
+            }
+        }
+
+        if (!c->write->ready) {
+            return NGX_AGAIN;
+        }
+
+        record = ws->record;
+
+        sent = c->send(c, record->data + record->pos,
+                       record->len - record->pos);
+
+        if (sent == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (sent == NGX_AGAIN) {
+            c->write->ready = 0;
+            return NGX_AGAIN;
+        }
+
+        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT] += sent;
+
+        record->pos += sent;
+
+        if (record->pos == record->len) {
+            ngx_http_socketio_websocket_drop_record(ws);
+        }
+    }
+}
+
+
+/* NGX_AGAIN: there is a record to be written; NGX_OK: nothing to write. */
+
+static ngx_int_t
+ngx_http_socketio_websocket_fill(ngx_http_socketio_websocket_t *ws)
+{
+    size_t                       size, copy;
+    ngx_int_t                    i, n;
+    struct iovec                 iovs[NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS];
+    ngx_http_socketio_octets_t  *record;
+
+    record = NULL;
+
+    do {
+        n = ngx_http_socketio_websocket_gather(ws, iovs, &size);
+
+        if (n == 0) {
+            break;
+        }
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (record == NULL) {
+            record = ngx_http_socketio_websocket_record(ws->connection->log);
+            if (record == NULL) {
+                return NGX_ERROR;
+            }
+
+            ws->record = record;
+        }
+
+        size = 0;
+
+        for (i = 0; i < n && record->len < record->size; i++) {
+            copy = ngx_min(iovs[i].iov_len, record->size - record->len);
+
+            ngx_memcpy(record->data + record->len, iovs[i].iov_base, copy);
+
+            record->len += copy;
+            size += copy;
+        }
+
+        ngx_http_socketio_websocket_sent(ws, size);
+
+    } while (record->len < record->size);
+
+    return record ? NGX_AGAIN : NGX_OK;
+}
+
+
+/*
+ * Control frames go in front, but not into the middle of a message.  *size is
+ * the sum of what was gathered.
+ */
+
+static ngx_int_t
+ngx_http_socketio_websocket_gather(ngx_http_socketio_websocket_t *ws,
+    struct iovec *iovs, size_t *size)
+{
+    ngx_int_t                    i, n, rc;
+    ngx_uint_t                   room;
+    ngx_http_socketio_octets_t  *control;
+
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_CLOSING
+        && !ws->goodbye
+        && ws->control == NULL
+        && ngx_sio_out_empty(&ws->out)
+        && ngx_http_socketio_websocket_goodbye(ws) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    control = ws->control;
+    room = NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS;
+    n = 0;
+
+    if (control != NULL) {
+
+        if (ws->out.offset == 0) {
+            iovs[n].iov_base = control->data + control->pos;
+            iovs[n].iov_len = control->len - control->pos;
+            n++;
+            room--;
+
+        } else {
+            room = 1;
+        }
+    }
+
+    rc = ngx_sio_out_gather(&ws->out, &iovs[n], room);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    n += rc;
+    *size = 0;
+
+    for (i = 0; i < n; i++) {
+        *size += iovs[i].iov_len;
+    }
+
+    return n;
+}
+
+
+/* Takes off what was gathered before and has been written. */
+
+static void
+ngx_http_socketio_websocket_sent(ngx_http_socketio_websocket_t *ws,
+    size_t sent)
+{
+    size_t                       n;
+    ngx_http_socketio_octets_t  *control;
+
+    control = ws->control;
+
+    if (control != NULL && ws->out.offset == 0) {
+
+        n = ngx_min(sent, control->len - control->pos);
+
+        control->pos += n;
+        sent -= n;
+
+        if (control->pos == control->len) {
+            ngx_http_socketio_websocket_drop(&ws->control);
+        }
+    }
+
+    (void) ngx_sio_out_sent(&ws->out, sent);
+}
+
+
+/* NGX_OK; NGX_BUSY: so many wait that this one was not taken; NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_socketio_websocket_control(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t opcode, ngx_str_t *data)
+{
+    u_char                      *p;
+    ngx_http_socketio_octets_t  *control;
+
+    control = ws->control;
+
+    if (control == NULL) {
+        control = ngx_http_socketio_websocket_octets(
+                      NGX_HTTP_SOCKETIO_WEBSOCKET_CONTROL,
+                      ws->connection->log);
+        if (control == NULL) {
+            return NGX_ERROR;
+        }
+
+        ws->control = control;
+    }
+
+    if (control->size - control->len < NGX_SIO_WS_MAX_HEADER + data->len) {
+        return NGX_BUSY;
+    }
+
+    p = control->data + control->len;
+
+    p += ngx_sio_ws_header(p, opcode, data->len);
+    p = ngx_cpymem(p, data->data, data->len);
+
+    control->len = p - control->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_websocket_goodbye(ngx_http_socketio_websocket_t *ws)
+{
+    u_char     code[2];
+    ngx_str_t  data;
+
+    ws->goodbye = 1;
+
+    code[0] = (u_char) (ws->code >> 8);
+    code[1] = (u_char) ws->code;
+
+    data.len = ws->code ? 2 : 0;
+    data.data = code;
+
+    return ngx_http_socketio_websocket_control(ws, NGX_SIO_WS_CLOSE, &data);
+}
+
+
+/* The end. */
+
+void
+ngx_http_socketio_websocket_close(ngx_sio_session_t *s, void *data,
+    ngx_uint_t reason, ngx_uint_t discard)
+{
+    ngx_http_socketio_websocket_t *ws = data;
+
+    if (ws->session == NULL) {
+        return;
+    }
+
+    ws->refs++;
+
+    (void) ngx_http_socketio_websocket_forget(ws, reason);
+
+    ngx_http_socketio_websocket_end(ws, 0, discard);
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+static ngx_sio_session_t *
+ngx_http_socketio_websocket_forget(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t reason)
+{
+    ngx_sio_session_t  *s;
+
+    s = ws->session;
+
+    ws->session = NULL;
+    ws->reason = reason;
+    ws->packets_in = s->packets_in;
+    ws->packets_out = s->packets_out;
+
+    return s;
+}
+
+
+/* The session is gone: what is queued leaves, or is dropped, then we do. */
+
+static void
+ngx_http_socketio_websocket_end(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t code, ngx_uint_t discard)
+{
+    ngx_connection_t  *c;
+
+    ws->code = code;
+
+    if (discard) {
+        ngx_sio_out_truncate(&ws->out);
+    }
+
+    ngx_http_socketio_websocket_drop(&ws->message);
+
+    if (ws->state != NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
+        return;     /* comes back here when it has been detached */
+    }
+
+    c = ws->connection;
+
+    ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_CLOSING;
+
+    ngx_add_timer(c->read, NGX_HTTP_SOCKETIO_WEBSOCKET_WAIT);
+
+    if (ws->paused) {
+        ws->paused = 0;
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    ngx_http_socketio_websocket_output(ws);
+}
+
+
+/*
+ * The connection is closed, now.  The caller holds ws.
+ */
+
+static void
+ngx_http_socketio_websocket_finish(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t reason)
+{
+    ngx_connection_t   *c;
+    ngx_sio_session_t  *s;
+
+    if (ws->session != NULL) {
+        s = ngx_http_socketio_websocket_forget(ws, reason);
+        ngx_sio_session_ws_gone(s, ws, reason);
+    }
+
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_GONE) {
+        return;
+    }
+
+    ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_GONE;
+
+    c = ws->connection;
+
+    ngx_http_socketio_websocket_log(ws);
+
+    if (ws->request != NULL) {
+        c->data = ws->request;
+        ngx_http_free_request(ws->request, 0);
+        ws->request = NULL;
+    }
+
+    ws->connection = NULL;
+    c->idle = 0;
+
+    if (c->ssl && ws->failed) {
+        c->ssl->no_send_shutdown = 1;
+    }
+
+    ngx_http_close_connection(c);
+
+    ngx_http_socketio_websocket_release(ws);
+}
+
+
+static void
+ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws)
+{
+    ngx_connection_t          *c;
+    ngx_http_socketio_ctx_t    ctx;
+    ngx_http_socketio_note_t  *note;
+
+    c = ws->connection;
+
+    ngx_memzero(&ctx, sizeof(ngx_http_socketio_ctx_t));
+
+    ngx_str_set(&ctx.transport, "websocket");
+
+    note = ws->note;
+
+    if (note != NULL) {
+        ctx.sid.len = NGX_SIO_SOCKET_SID_LEN;
+        ctx.sid.data = note->sid;
+
+        ctx.nsp.len = note->nsp;
+        ctx.nsp.data = note->data;
+
+        ctx.user.len = note->user;
+        ctx.user.data = note->data + note->nsp;
+    }
+
+    if (ws->reason < NGX_SIO_REASONS) {
+        ctx.reason = ngx_sio_reasons[ws->reason];
+    }
+
+    ctx.counted = 1;
+    ctx.packets_in = ws->packets_in;
+    ctx.packets_out = ws->packets_out;
+
+    c->log->action = "logging WebSocket";
+
+    ngx_http_socketio_request_log(ws->origin, c, NGX_HTTP_SWITCHING_PROTOCOLS,
+                                  c->sent, &ctx);
+}
+
+
+void
+ngx_http_socketio_websocket_note(void *data, ngx_sio_socket_t *so,
+    ngx_str_t *user)
+{
+    ngx_http_socketio_websocket_t *ws = data;
+
+    u_char                    *p;
+    ngx_str_t                 *nsp;
+    ngx_http_socketio_note_t  *note;
+
+    if (ws == NULL) {
+        return;
+    }
+
+    nsp = &so->nsp->node.str;
+
+    note = ngx_alloc(offsetof(ngx_http_socketio_note_t, data) + nsp->len
+                     + user->len, ws->connection->log);
+    if (note == NULL) {
+        return;
+    }
+
+    note->nsp = nsp->len;
+    note->user = user->len;
+    ngx_memcpy(note->sid, so->sid, NGX_SIO_SOCKET_SID_LEN);
+
+    p = ngx_cpymem(note->data, nsp->data, nsp->len);
+    ngx_memcpy(p, user->data, user->len);
+
+    if (ws->note != NULL) {
+        ngx_free(ws->note);
+    }
+
+    ws->note = note;
+}
+
+
+/* Memory. */
+
+static ngx_http_socketio_octets_t *
+ngx_http_socketio_websocket_octets(size_t size, ngx_log_t *log)
+{
+    ngx_http_socketio_octets_t  *octets;
+
+    octets = ngx_alloc(offsetof(ngx_http_socketio_octets_t, data) + size, log);
+
+    if (octets != NULL) {
+        octets->next = NULL;
+        octets->pos = 0;
+        octets->len = 0;
+        octets->size = size;
+    }
+
+    return octets;
+}
+
+
+static void
+ngx_http_socketio_websocket_drop(ngx_http_socketio_octets_t **octets)
+{
+    if (*octets != NULL) {
+        ngx_free(*octets);
+        *octets = NULL;
+    }
+}
+
+
+static ngx_http_socketio_octets_t *
+ngx_http_socketio_websocket_record(ngx_log_t *log)
+{
+    ngx_http_socketio_octets_t  *record;
+
+    record = ngx_http_socketio_websocket_records;
+
+    if (record == NULL) {
+        return ngx_http_socketio_websocket_octets(
+                   NGX_HTTP_SOCKETIO_WEBSOCKET_RECORD, log);
+    }
+
+    ngx_http_socketio_websocket_records = record->next;
+    ngx_http_socketio_websocket_nrecords--;
+
+    record->pos = 0;
+    record->len = 0;
+
+    return record;
+}
+
+
+static void
+ngx_http_socketio_websocket_drop_record(ngx_http_socketio_websocket_t *ws)
+{
+    ngx_http_socketio_octets_t  *record;
+
+    record = ws->record;
+    ws->record = NULL;
+
+    if (record == NULL) {
+        return;
+    }
+
+    if (ngx_http_socketio_websocket_nrecords
+        == NGX_HTTP_SOCKETIO_WEBSOCKET_SPARE)
+    {
+        ngx_free(record);
+        return;
+    }
+
+    record->next = ngx_http_socketio_websocket_records;
+    ngx_http_socketio_websocket_records = record;
+    ngx_http_socketio_websocket_nrecords++;
+}
