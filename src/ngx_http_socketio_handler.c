@@ -1,0 +1,1424 @@
+
+#include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_origin.h"
+#include "ngx_http_socketio_park.h"
+#include "ngx_http_socketio_websocket.h"
+#include "ngx_http_socketio_worker.h"
+#include "ngx_sio_jsonp.h"
+
+
+/* msec; an owner that is alive answers at once, or with the next ping */
+#define NGX_HTTP_SOCKETIO_HANDLER_UPGRADE  10000
+#define NGX_HTTP_SOCKETIO_HANDLER_SLACK    10000
+
+#define NGX_HTTP_SOCKETIO_HANDLER_BODY     4096
+
+
+/* Engine.IO's codes, as clients see them */
+
+typedef enum {
+    NGX_HTTP_SOCKETIO_HANDLER_TRANSPORT = 0,
+    NGX_HTTP_SOCKETIO_HANDLER_SID,
+    NGX_HTTP_SOCKETIO_HANDLER_METHOD,
+    NGX_HTTP_SOCKETIO_HANDLER_BAD,
+    NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN,
+    NGX_HTTP_SOCKETIO_HANDLER_VERSION
+} ngx_http_socketio_handler_code_e;
+
+
+/* One request, in its pool. */
+
+typedef struct {
+    ngx_http_socketio_ctx_t        ctx;        /* first: nginx's context of
+                                                  the request is this */
+    ngx_http_request_t            *request;
+    ngx_http_socketio_loc_conf_t  *lcf;
+    ngx_http_socketio_worker_t    *worker;
+
+    ngx_str_t                      transport;  /* arguments, decoded */
+    ngx_str_t                      sid;
+    ngx_str_t                      index;      /* of JSONP */
+
+    ngx_http_socketio_parked_t    *parked;     /* while it waits, or NULL */
+    ngx_event_t                    timer;      /* how long it may */
+
+    ngx_str_t                      body;       /* of a POST, so far */
+    size_t                         size;       /* room for it */
+
+    unsigned                       revision:3;
+    unsigned                       b64:1;
+    unsigned                       jsonp:1;
+    unsigned                       upgrade:1;  /* a WebSocket's handshake */
+    unsigned                       octets:1;   /* application/octet-stream */
+    unsigned                       abort:1;    /* the session ends with it */
+} ngx_http_socketio_exchange_t;
+
+
+static ngx_http_socketio_exchange_t *ngx_http_socketio_handler_exchange(
+    ngx_http_request_t *r, ngx_http_socketio_loc_conf_t *lcf);
+static ngx_int_t ngx_http_socketio_handler_arguments(
+    ngx_http_socketio_exchange_t *x);
+static u_char *ngx_http_socketio_handler_decode(u_char *dst, u_char *src,
+    u_char *last);
+static void ngx_http_socketio_handler_argument(
+    ngx_http_socketio_exchange_t *x, ngx_str_t *name, ngx_str_t *value);
+static ngx_int_t ngx_http_socketio_handler_dispatch(
+    ngx_http_socketio_exchange_t *x);
+static ngx_uint_t ngx_http_socketio_handler_transport(
+    ngx_http_socketio_exchange_t *x);
+static ngx_uint_t ngx_http_socketio_handler_origin(ngx_http_request_t *r);
+
+static ngx_int_t ngx_http_socketio_handler_handshake(
+    ngx_http_socketio_exchange_t *x, ngx_uint_t transport, ngx_int_t check,
+    ngx_str_t *err);
+static ngx_int_t ngx_http_socketio_handler_refused(
+    ngx_http_socketio_exchange_t *x, ngx_str_t *message);
+static ngx_sio_session_t *ngx_http_socketio_handler_session(
+    ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_open(
+    ngx_http_socketio_exchange_t *x, ngx_sio_session_t *s);
+static ngx_int_t ngx_http_socketio_handler_cookie(
+    ngx_http_socketio_exchange_t *x, ngx_sio_session_t *s);
+
+static ngx_int_t ngx_http_socketio_handler_upgrade(
+    ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_accepted(
+    ngx_http_socketio_exchange_t *x, ngx_int_t rc);
+static ngx_int_t ngx_http_socketio_handler_poll(
+    ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_post(
+    ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_socketio_handler_collect(
+    ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_append(
+    ngx_http_socketio_exchange_t *x, ngx_buf_t *b);
+static ngx_int_t ngx_http_socketio_handler_begin(
+    ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_complete(
+    ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_too_large(
+    ngx_http_socketio_exchange_t *x);
+
+static ngx_int_t ngx_http_socketio_handler_wait(
+    ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_unwait(ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_left(void *data);
+static void ngx_http_socketio_handler_abort(ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_timeout(ngx_event_t *ev);
+static void ngx_http_socketio_handler_answer(ngx_http_socketio_parked_t *p,
+    ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
+static ngx_int_t ngx_http_socketio_handler_upgraded(
+    ngx_http_socketio_exchange_t *x, ngx_uint_t kind, ngx_str_t *body);
+static ngx_int_t ngx_http_socketio_handler_respond(
+    ngx_http_socketio_exchange_t *x, ngx_uint_t kind, ngx_str_t *body);
+
+static ngx_int_t ngx_http_socketio_handler_payload(
+    ngx_http_socketio_exchange_t *x, ngx_str_t *type, ngx_str_t *payload);
+static ngx_int_t ngx_http_socketio_handler_error(
+    ngx_http_socketio_exchange_t *x, ngx_uint_t code, ngx_str_t *message);
+static ngx_int_t ngx_http_socketio_handler_refuse_upgrade(
+    ngx_http_socketio_exchange_t *x, ngx_str_t *message);
+static ngx_int_t ngx_http_socketio_handler_send(ngx_http_request_t *r,
+    ngx_uint_t status, ngx_str_t *type, ngx_str_t *body);
+static ngx_int_t ngx_http_socketio_handler_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+
+
+static ngx_str_t  ngx_http_socketio_handler_text =
+    ngx_string("text/plain; charset=UTF-8");
+static ngx_str_t  ngx_http_socketio_handler_plain = ngx_string("text/plain");
+static ngx_str_t  ngx_http_socketio_handler_html = ngx_string("text/html");
+static ngx_str_t  ngx_http_socketio_handler_json =
+    ngx_string("application/json");
+static ngx_str_t  ngx_http_socketio_handler_binary =
+    ngx_string("application/octet-stream");
+
+
+/* by code */
+
+static ngx_str_t  ngx_http_socketio_handler_messages[] = {
+    ngx_string("Transport unknown"),
+    ngx_string("Session ID unknown"),
+    ngx_string("Bad handshake method"),
+    ngx_string("Bad request"),
+    ngx_string("Forbidden"),
+    ngx_string("Unsupported protocol version")
+};
+
+
+ngx_int_t
+ngx_http_socketio_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_socketio_exchange_t  *x;
+    ngx_http_socketio_loc_conf_t  *lcf;
+
+    static ngx_str_t  ok = ngx_string("OK");
+    static ngx_str_t  foreign = ngx_string("\"Not an accepted origin.\"");
+
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_socketio_module);
+
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+
+    if (lcf->zone->worker == NULL) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    x = ngx_http_socketio_handler_exchange(r, lcf);
+    if (x == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_socketio_cors(r, lcf);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
+
+        return ngx_http_socketio_handler_send(r, NGX_HTTP_BAD_REQUEST,
+                                              &ngx_http_socketio_handler_plain,
+                                              &foreign);
+    }
+
+    if (r->method == NGX_HTTP_OPTIONS) {
+        return ngx_http_socketio_handler_send(r, NGX_HTTP_OK,
+                                              &ngx_http_socketio_handler_plain,
+                                              &ok);
+    }
+
+    if (ngx_http_socketio_handler_arguments(x) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_socketio_handler_dispatch(x);
+}
+
+
+static ngx_http_socketio_exchange_t *
+ngx_http_socketio_handler_exchange(ngx_http_request_t *r,
+    ngx_http_socketio_loc_conf_t *lcf)
+{
+    ngx_http_socketio_exchange_t  *x;
+
+    x = ngx_pcalloc(r->pool, sizeof(ngx_http_socketio_exchange_t));
+    if (x == NULL) {
+        return NULL;
+    }
+
+    x->request = r;
+    x->lcf = lcf;
+    x->worker = lcf->zone->worker;
+    x->revision = 3;
+
+    ngx_http_set_ctx(r, &x->ctx, ngx_http_socketio_module);
+
+    return x;
+}
+
+
+/* The query, decoded as a form is; of equal names the last one counts. */
+
+static ngx_int_t
+ngx_http_socketio_handler_arguments(ngx_http_socketio_exchange_t *x)
+{
+    u_char     *dst, *p, *last, *end, *equal;
+    ngx_str_t   name, value, *args;
+
+    args = &x->request->args;
+
+    if (args->len == 0) {
+        return NGX_OK;
+    }
+
+    dst = ngx_pnalloc(x->request->pool, args->len);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = args->data + args->len;
+
+    for (p = args->data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        equal = ngx_strlchr(p, end, '=');
+        if (equal == NULL) {
+            equal = end;
+        }
+
+        name.data = dst;
+        dst = ngx_http_socketio_handler_decode(dst, p, equal);
+        name.len = dst - name.data;
+
+        value.data = dst;
+
+        if (equal < end) {
+            dst = ngx_http_socketio_handler_decode(dst, equal + 1, end);
+        }
+
+        value.len = dst - value.data;
+
+        ngx_http_socketio_handler_argument(x, &name, &value);
+    }
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_socketio_handler_decode(u_char *dst, u_char *src, u_char *last)
+{
+    ngx_int_t  octet;
+
+    while (src < last) {
+
+        if (*src == '%' && last - src > 2) {
+            octet = ngx_hextoi(src + 1, 2);
+
+            if (octet != NGX_ERROR) {
+                *dst++ = (u_char) octet;
+                src += 3;
+                continue;
+            }
+        }
+
+        *dst++ = (*src == '+') ? ' ' : *src;
+        src++;
+    }
+
+    return dst;
+}
+
+
+#define ngx_http_socketio_handler_is(str, s)                                  \
+    ((str)->len == sizeof(s) - 1                                              \
+     && ngx_strncmp((str)->data, s, sizeof(s) - 1) == 0)
+
+
+static void
+ngx_http_socketio_handler_argument(ngx_http_socketio_exchange_t *x,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    if (ngx_http_socketio_handler_is(name, "EIO")) {
+        x->revision = ngx_http_socketio_handler_is(value, "4") ? 4 : 3;
+
+    } else if (ngx_http_socketio_handler_is(name, "transport")) {
+        x->transport = *value;
+
+    } else if (ngx_http_socketio_handler_is(name, "sid")) {
+        x->sid = *value;
+
+    } else if (ngx_http_socketio_handler_is(name, "b64")) {
+        x->b64 = (value->len != 0);
+
+    } else if (ngx_http_socketio_handler_is(name, "j")) {
+        x->jsonp = 1;
+        x->index = *value;
+    }
+}
+
+
+/* The checks come in the order of Engine.IO's server, which clients know. */
+
+static ngx_int_t
+ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
+{
+    ngx_int_t            check;
+    ngx_str_t            err;
+    ngx_uint_t           transport;
+    ngx_http_request_t  *r;
+
+    static ngx_str_t  allow = ngx_string("GET, POST, OPTIONS");
+
+    r = x->request;
+
+    check = ngx_http_socketio_websocket_check(r, &err);
+
+    if (check == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    x->upgrade = (check != NGX_ABORT);
+
+    transport = ngx_http_socketio_handler_transport(x);
+
+    if (transport == 0) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_TRANSPORT, NULL);
+    }
+
+    if (!ngx_http_socketio_handler_origin(r)
+        || (x->upgrade && transport == NGX_HTTP_SOCKETIO_POLLING))
+    {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+    }
+
+    if (x->sid.len == 0) {
+        return ngx_http_socketio_handler_handshake(x, transport, check, &err);
+    }
+
+    if (x->sid.len != NGX_SIO_SID_LEN) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_SID, NULL);
+    }
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_POST))) {
+
+        if (ngx_http_socketio_handler_header(r, "Allow", &allow) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_socketio_handler_send(r, NGX_HTTP_NOT_ALLOWED, NULL,
+                                              NULL);
+    }
+
+    if (transport == NGX_HTTP_SOCKETIO_POLLING) {
+        return (r->method == NGX_HTTP_GET)
+               ? ngx_http_socketio_handler_poll(x)
+               : ngx_http_socketio_handler_post(x);
+    }
+
+    if (!x->upgrade || r->method != NGX_HTTP_GET) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+    }
+
+    if (check == NGX_DECLINED) {
+        return ngx_http_socketio_handler_refuse_upgrade(x, &err);
+    }
+
+    return ngx_http_socketio_handler_upgrade(x);
+}
+
+
+/* Its bit, or 0 for one that is unknown or not enabled. */
+
+static ngx_uint_t
+ngx_http_socketio_handler_transport(ngx_http_socketio_exchange_t *x)
+{
+    if (ngx_http_socketio_handler_is(&x->transport, "polling")) {
+        ngx_str_set(&x->ctx.transport, "polling");
+        return x->lcf->transports & NGX_HTTP_SOCKETIO_POLLING;
+    }
+
+    if (ngx_http_socketio_handler_is(&x->transport, "websocket")) {
+        ngx_str_set(&x->ctx.transport, "websocket");
+        return x->lcf->transports & NGX_HTTP_SOCKETIO_WEBSOCKET;
+    }
+
+    return 0;
+}
+
+
+/* 1 unless the client sent an Origin that no browser would. */
+
+static ngx_uint_t
+ngx_http_socketio_handler_origin(ngx_http_request_t *r)
+{
+    u_char            ch;
+    size_t            n;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].key.len != 6
+                || ngx_strncmp(h[i].lowcase_key, "origin", 6) != 0)
+            {
+                continue;
+            }
+
+            for (n = 0; n < h[i].value.len; n++) {
+                ch = h[i].value.data[n];
+
+                if ((ch < 0x20 && ch != '\t') || ch == 0x7f) {
+                    return 0;
+                }
+            }
+        }
+    }
+
+    return 1;
+}
+
+
+/* New sessions. */
+
+static ngx_int_t
+ngx_http_socketio_handler_handshake(ngx_http_socketio_exchange_t *x,
+    ngx_uint_t transport, ngx_int_t check, ngx_str_t *err)
+{
+    ngx_int_t           rc;
+    ngx_str_t           message;
+    ngx_sio_session_t  *s;
+
+    if (x->request->method != NGX_HTTP_GET) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_METHOD, NULL);
+    }
+
+    if (transport == NGX_HTTP_SOCKETIO_WEBSOCKET && !x->upgrade) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+    }
+
+    rc = ngx_http_socketio_handler_refused(x, &message);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN, &message);
+    }
+
+    if (x->revision != 4 && !x->lcf->allow_eio3) {
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_VERSION, NULL);
+    }
+
+    if (check == NGX_DECLINED) {
+        return ngx_http_socketio_handler_refuse_upgrade(x, err);
+    }
+
+    s = ngx_http_socketio_handler_session(x);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (transport == NGX_HTTP_SOCKETIO_POLLING) {
+        return ngx_http_socketio_handler_open(x, s);
+    }
+
+    rc = ngx_http_socketio_websocket_open(x->request, x->worker, s);
+
+    return ngx_http_socketio_handler_accepted(x, rc);
+}
+
+
+/* NGX_OK: come in; NGX_DECLINED: stay out, *message says why; NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_socketio_handler_refused(ngx_http_socketio_exchange_t *x,
+    ngx_str_t *message)
+{
+    if (x->lcf->refuse == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_complex_value(x->request, x->lcf->refuse, message)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (message->len == 0 || ngx_http_socketio_handler_is(message, "0")) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_socketio_handler_is(message, "1")) {
+        *message = ngx_http_socketio_handler_messages
+                       [NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN];
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_sio_session_t *
+ngx_http_socketio_handler_session(ngx_http_socketio_exchange_t *x)
+{
+    u_char                       sid[NGX_SIO_SID_LEN];
+    ngx_sio_session_t           *s;
+    ngx_http_socketio_origin_t  *origin;
+
+    if (ngx_http_socketio_sid(x->worker, sid) != NGX_OK) {
+        return NULL;
+    }
+
+    origin = ngx_http_socketio_origin_create(x->request);
+    if (origin == NULL) {
+        return NULL;
+    }
+
+    /* a script cannot carry binary */
+
+    s = ngx_sio_session_create(&x->worker->engine, &x->lcf->session, sid,
+                               x->revision, x->b64 || x->jsonp, origin);
+    if (s == NULL) {
+        ngx_http_socketio_origin_unref(origin);
+    }
+
+    return s;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_open(ngx_http_socketio_exchange_t *x,
+    ngx_sio_session_t *s)
+{
+    ngx_int_t       rc;
+    ngx_str_t      *open;
+    ngx_sio_msg_t  *msg;
+
+    msg = ngx_sio_session_open(s);
+    if (msg == NULL) {
+        goto failed;
+    }
+
+    open = ngx_sio_msg_form(msg, x->revision == 3 ? NGX_SIO_FORM_POLL3
+                                                  : NGX_SIO_FORM_POLL);
+
+    if (open == NULL || ngx_http_socketio_handler_cookie(x, s) != NGX_OK) {
+        ngx_sio_msg_unref(msg);
+        goto failed;
+    }
+
+    rc = ngx_http_socketio_handler_payload(x, &ngx_http_socketio_handler_text,
+                                           open);
+    ngx_sio_msg_unref(msg);
+
+    return rc;
+
+failed:
+
+    ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+    return NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_cookie(ngx_http_socketio_exchange_t *x,
+    ngx_sio_session_t *s)
+{
+    u_char      *p;
+    ngx_str_t    value, *name;
+
+    static ngx_str_t  attributes =
+        ngx_string("; Path=/; HttpOnly; SameSite=Lax");
+
+    name = &x->lcf->cookie;
+
+    if (name->len == 0) {
+        return NGX_OK;
+    }
+
+    value.len = name->len + 1 + NGX_SIO_SID_LEN + attributes.len;
+    value.data = ngx_pnalloc(x->request->pool, value.len);
+
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(value.data, name->data, name->len);
+    *p++ = '=';
+    p = ngx_cpymem(p, s->sid, NGX_SIO_SID_LEN);
+    ngx_memcpy(p, attributes.data, attributes.len);
+
+    return ngx_http_socketio_handler_header(x->request, "Set-Cookie", &value);
+}
+
+
+/* Requests to a session. */
+
+static ngx_int_t
+ngx_http_socketio_handler_upgrade(ngx_http_socketio_exchange_t *x)
+{
+    ngx_int_t            rc;
+    ngx_sio_session_t   *s;
+    ngx_http_request_t  *r;
+
+    r = x->request;
+
+    if (ngx_http_socketio_handler_wait(x) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_socketio_route_upgrade(x->worker, &x->sid,
+                                         &x->parked->waiter, x->revision, &s);
+
+    if (rc == NGX_AGAIN) {
+        ngx_add_timer(&x->timer, NGX_HTTP_SOCKETIO_HANDLER_UPGRADE);
+
+        r->main->count++;
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+
+        return NGX_DONE;
+    }
+
+    ngx_http_socketio_handler_unwait(x);
+
+    if (rc != NGX_OK) {
+        return ngx_http_socketio_handler_error(x, rc == NGX_DECLINED
+                                               ? NGX_HTTP_SOCKETIO_HANDLER_SID
+                                               : NGX_HTTP_SOCKETIO_HANDLER_BAD,
+                                               NULL);
+    }
+
+    rc = ngx_http_socketio_websocket_probe(r, x->worker, s, x->b64);
+
+    return ngx_http_socketio_handler_accepted(x, rc);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_accepted(ngx_http_socketio_exchange_t *x,
+    ngx_int_t rc)
+{
+    if (rc == NGX_OK) {
+        return NGX_DONE;
+    }
+
+    return x->request->header_sent ? NGX_ERROR
+                                   : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_poll(ngx_http_socketio_exchange_t *x)
+{
+    ngx_int_t                rc;
+    ngx_http_request_t      *r;
+    ngx_sio_session_conf_t  *conf;
+
+    r = x->request;
+    conf = &x->lcf->session;
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_socketio_handler_wait(x) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    x->abort = 1;
+
+    ngx_add_timer(&x->timer, conf->ping_interval + conf->ping_timeout
+                             + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
+
+    r->main->count++;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (!r->discard_body) {
+        r->read_event_handler = ngx_http_test_reading;
+    }
+
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POLL, &x->sid,
+                            &x->parked->waiter, x->revision, 0, NULL);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_post(ngx_http_socketio_exchange_t *x)
+{
+    ngx_int_t            rc;
+    ngx_table_elt_t     *type;
+    ngx_http_request_t  *r;
+
+    r = x->request;
+
+    if (r->headers_in.content_length_n > (off_t) x->lcf->max_payload) {
+        return ngx_http_socketio_handler_too_large(x);
+    }
+
+    type = r->headers_in.content_type;
+
+    x->octets = (type != NULL
+                 && type->value.len == ngx_http_socketio_handler_binary.len
+                 && ngx_strncasecmp(type->value.data,
+                                    ngx_http_socketio_handler_binary.data,
+                                    type->value.len)
+                    == 0);
+
+    r->request_body_no_buffering = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_socketio_handler_body);
+
+    if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return ngx_http_socketio_handler_too_large(x);
+    }
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ngx_http_socketio_handler_abort(x);
+        return rc;
+    }
+
+    return NGX_DONE;
+}
+
+
+/* Called when there is something to be read, first by nginx, then as events */
+
+static void
+ngx_http_socketio_handler_body(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_socketio_exchange_t  *x;
+
+    x = ngx_http_get_module_ctx(r, ngx_http_socketio_module);
+
+    rc = ngx_http_socketio_handler_collect(x);
+
+    if (rc == NGX_AGAIN) {
+        r->read_event_handler = ngx_http_socketio_handler_body;
+
+        if (x->parked != NULL || ngx_http_socketio_handler_begin(x) == NGX_OK)
+        {
+            return;
+        }
+
+        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    } else if (rc == NGX_OK) {
+        rc = ngx_http_socketio_handler_complete(x);
+
+        if (rc == NGX_DONE) {
+            return;
+        }
+
+    } else if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        rc = ngx_http_socketio_handler_too_large(x);
+
+    } else {
+        ngx_http_socketio_handler_abort(x);
+    }
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+/*
+ *   NGX_OK     x->body is complete
+ *   NGX_AGAIN  more is to come
+ *   otherwise  the status that r is to be finalized with
+ */
+
+static ngx_int_t
+ngx_http_socketio_handler_collect(ngx_http_socketio_exchange_t *x)
+{
+    ngx_int_t            rc;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
+
+    r = x->request;
+
+    for ( ;; ) {
+
+        if (r->request_body == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        while (r->request_body->bufs != NULL) {
+            cl = r->request_body->bufs;
+
+            rc = ngx_http_socketio_handler_append(x, cl->buf);
+            if (rc != NGX_OK) {
+                return rc;
+            }
+
+            /* nginx reads into the buffer again */
+            cl->buf->pos = cl->buf->last;
+
+            r->request_body->bufs = cl->next;
+            ngx_free_chain(r->pool, cl);
+        }
+
+        if (!r->reading_body) {
+            return NGX_OK;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            return rc;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (r->reading_body && r->request_body->bufs == NULL) {
+            return NGX_AGAIN;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_append(ngx_http_socketio_exchange_t *x, ngx_buf_t *b)
+{
+    off_t    len;
+    size_t   size;
+    u_char  *p;
+
+    len = ngx_buf_size(b);
+
+    if (len > (off_t) (x->lcf->max_payload - x->body.len)) {
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+
+    if ((size_t) len > x->size - x->body.len) {
+
+        size = ngx_max(2 * x->size, x->body.len + (size_t) len);
+        size = ngx_max(size, NGX_HTTP_SOCKETIO_HANDLER_BODY);
+        size = ngx_min(size, x->lcf->max_payload);
+
+        p = ngx_pnalloc(x->request->pool, size);
+        if (p == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (x->body.len) {
+            ngx_memcpy(p, x->body.data, x->body.len);
+            ngx_pfree(x->request->pool, x->body.data);
+        }
+
+        x->body.data = p;
+        x->size = size;
+    }
+
+    p = x->body.data + x->body.len;
+
+    if (ngx_buf_in_memory(b)) {
+        ngx_memcpy(p, b->pos, (size_t) len);
+
+    } else if (len && ngx_read_file(b->file, p, (size_t) len, b->file_pos)
+                      != (ssize_t) len)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    x->body.len += (size_t) len;
+
+    return NGX_OK;
+}
+
+
+/* The session has to know of a body that takes time, lest there be two. */
+
+static ngx_int_t
+ngx_http_socketio_handler_begin(ngx_http_socketio_exchange_t *x)
+{
+    if (ngx_http_socketio_handler_wait(x) != NGX_OK) {
+        ngx_http_socketio_handler_abort(x);
+        return NGX_ERROR;
+    }
+
+    x->abort = 1;
+
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POST_BEGIN, &x->sid,
+                            &x->parked->waiter, x->revision, 0, NULL);
+
+    return NGX_OK;
+}
+
+
+/* NGX_DONE: the session has it; otherwise r is to be finalized with it. */
+
+static ngx_int_t
+ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
+{
+    ngx_str_t                body;
+    ngx_http_request_t      *r;
+    ngx_sio_session_conf_t  *conf;
+
+    static ngx_str_t  ok = ngx_string("ok");
+
+    r = x->request;
+    conf = &x->lcf->session;
+    body = x->body;
+
+    if (x->jsonp
+        && ngx_sio_jsonp_decode(x->body.data, &x->body, &body) != NGX_OK)
+    {
+        /* a form without a payload is to be ignored */
+
+        if (x->parked != NULL) {
+            ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_REFUSED,
+                                    &x->sid, &x->parked->waiter, x->revision,
+                                    0, NULL);
+            ngx_http_socketio_handler_unwait(x);
+        }
+
+        return ngx_http_socketio_handler_payload(x,
+                   &ngx_http_socketio_handler_html, &ok);
+    }
+
+    if (x->parked == NULL && ngx_http_socketio_handler_wait(x) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* the session has all of it, so a client that leaves now does no harm */
+    x->abort = 0;
+
+    ngx_add_timer(&x->timer, conf->ping_interval + conf->ping_timeout
+                             + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POST, &x->sid,
+                            &x->parked->waiter, x->revision, x->octets, &body);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_too_large(ngx_http_socketio_exchange_t *x)
+{
+    ngx_log_error(NGX_LOG_INFO, x->request->connection->log, 0,
+                  "client sent too large payload, limit is %uz",
+                  x->lcf->max_payload);
+
+    if (x->parked != NULL) {
+        ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_REFUSED, &x->sid,
+                                &x->parked->waiter, x->revision, 0, NULL);
+
+        ngx_http_socketio_handler_unwait(x);
+    }
+
+    return ngx_http_socketio_handler_send(x->request,
+                                          NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                          NULL, NULL);
+}
+
+
+/* Waiting. */
+
+static ngx_int_t
+ngx_http_socketio_handler_wait(ngx_http_socketio_exchange_t *x)
+{
+    ngx_http_cleanup_t  *cln;
+
+    x->parked = ngx_http_socketio_park(x->worker, x->request,
+                                       ngx_http_socketio_handler_answer, x);
+    if (x->parked == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* added after the one of the park it runs before it */
+
+    cln = ngx_http_cleanup_add(x->request, 0);
+
+    if (cln == NULL) {
+        ngx_http_socketio_unpark(x->parked);
+        x->parked = NULL;
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_socketio_handler_left;
+    cln->data = x;
+
+    x->timer.handler = ngx_http_socketio_handler_timeout;
+    x->timer.data = x;
+    x->timer.log = x->request->connection->log;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_socketio_handler_unwait(ngx_http_socketio_exchange_t *x)
+{
+    if (x->timer.timer_set) {
+        ngx_del_timer(&x->timer);
+    }
+
+    ngx_http_socketio_unpark(x->parked);
+    x->parked = NULL;
+}
+
+
+/* The request ends.  If it still waits its client has left it. */
+
+static void
+ngx_http_socketio_handler_left(void *data)
+{
+    ngx_http_socketio_exchange_t *x = data;
+
+    if (x->parked == NULL) {
+        return;
+    }
+
+    if (x->abort) {
+        ngx_http_socketio_handler_abort(x);
+    }
+
+    ngx_http_socketio_handler_unwait(x);
+}
+
+
+/* Also for a request of which the session has not heard. */
+
+static void
+ngx_http_socketio_handler_abort(ngx_http_socketio_exchange_t *x)
+{
+    ngx_sio_waiter_t  waiter;
+
+    ngx_memzero(&waiter, sizeof(ngx_sio_waiter_t));
+
+    if (x->parked != NULL) {
+        waiter = x->parked->waiter;
+    }
+
+    x->abort = 0;
+
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_ABORT, &x->sid,
+                            &waiter, x->revision, 0, NULL);
+}
+
+
+/*
+ * The owner is stopped, or its answer was lost.  A session that has a poll of
+ * ours must not go on: what it will answer to it reaches nobody.
+ */
+
+static void
+ngx_http_socketio_handler_timeout(ngx_event_t *ev)
+{
+    ngx_int_t                      rc;
+    ngx_connection_t              *c;
+    ngx_http_request_t            *r;
+    ngx_http_socketio_exchange_t  *x;
+
+    x = ev->data;
+    r = x->request;
+    c = r->connection;
+
+    ngx_log_error(NGX_LOG_WARN, c->log, 0,
+                  "socketio: the owner of the session does not answer");
+
+    if (x->abort) {
+        ngx_http_socketio_handler_abort(x);
+    }
+
+    ngx_http_socketio_handler_unwait(x);
+
+    rc = ngx_http_socketio_handler_error(x, NGX_HTTP_SOCKETIO_HANDLER_SID,
+                                         NULL);
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_socketio_handler_answer(ngx_http_socketio_parked_t *p,
+    ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body)
+{
+    ngx_int_t                      rc;
+    ngx_connection_t              *c;
+    ngx_http_request_t            *r;
+    ngx_http_socketio_exchange_t  *x;
+
+    x = p->data;
+    r = x->request;
+    c = r->connection;
+
+    ngx_http_socketio_handler_unwait(x);
+
+    rc = x->upgrade ? ngx_http_socketio_handler_upgraded(x, kind, body)
+                    : ngx_http_socketio_handler_respond(x, kind, body);
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_upgraded(ngx_http_socketio_exchange_t *x,
+    ngx_uint_t kind, ngx_str_t *body)
+{
+    ngx_int_t           rc;
+    ngx_uint_t          code;
+    ngx_sio_session_t  *s;
+
+    s = NULL;
+    code = NGX_HTTP_SOCKETIO_HANDLER_SID;
+
+    if (kind == NGX_HTTP_SOCKETIO_SESSION) {
+        s = ngx_http_socketio_take(x->worker, x->request, body);
+
+    } else if (body->len > 0 && body->data[0] == NGX_SIO_ANSWER_MISMATCH) {
+        code = NGX_HTTP_SOCKETIO_HANDLER_BAD;
+    }
+
+    if (s == NULL
+        && (kind == NGX_HTTP_SOCKETIO_SESSION
+            || body->len == 0 || body->data[0] != NGX_SIO_ANSWER_OK))
+    {
+        return ngx_http_socketio_handler_error(x, code, NULL);
+    }
+
+    rc = ngx_http_socketio_websocket_probe(x->request, x->worker, s, x->b64);
+
+    return ngx_http_socketio_handler_accepted(x, rc);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
+    ngx_uint_t kind, ngx_str_t *body)
+{
+    ngx_str_t  payload;
+
+    static ngx_str_t  ok = ngx_string("ok");
+
+    if (kind != NGX_HTTP_SOCKETIO_ANSWER || body->len == 0) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    payload.len = body->len - 1;
+    payload.data = body->data + 1;
+
+    switch (body->data[0]) {
+
+    case NGX_SIO_ANSWER_TEXT:
+        return ngx_http_socketio_handler_payload(x,
+                   &ngx_http_socketio_handler_text, &payload);
+
+    case NGX_SIO_ANSWER_BINARY:
+        return ngx_http_socketio_handler_payload(x,
+                   &ngx_http_socketio_handler_binary, &payload);
+
+    case NGX_SIO_ANSWER_OK:
+        return ngx_http_socketio_handler_payload(x,
+                   &ngx_http_socketio_handler_html, &ok);
+
+    case NGX_SIO_ANSWER_UNKNOWN:
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_SID, NULL);
+
+    case NGX_SIO_ANSWER_MISMATCH:
+        return ngx_http_socketio_handler_error(x,
+                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+
+    default: /* NGX_SIO_ANSWER_BAD */
+        return ngx_http_socketio_handler_send(x->request,
+                                              NGX_HTTP_BAD_REQUEST, NULL,
+                                              NULL);
+    }
+}
+
+
+/* Answers. */
+
+/* A 200 of the polling transport. */
+
+static ngx_int_t
+ngx_http_socketio_handler_payload(ngx_http_socketio_exchange_t *x,
+    ngx_str_t *type, ngx_str_t *payload)
+{
+    u_char              *p;
+    ngx_str_t            body, *agent;
+    ngx_http_request_t  *r;
+
+    static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  zero = ngx_string("0");
+
+    r = x->request;
+
+    if (x->jsonp && type == &ngx_http_socketio_handler_text) {
+        p = ngx_pnalloc(r->pool, ngx_sio_jsonp_length(&x->index, payload));
+        if (p == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        body.data = p;
+        body.len = ngx_sio_jsonp_write(p, &x->index, payload) - p;
+
+    } else {
+        body.len = payload->len;
+        body.data = ngx_pstrdup(r->pool, payload);
+
+        if (body.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    if (ngx_http_socketio_handler_header(r, "Cache-Control", &no_store)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->headers_in.user_agent != NULL) {
+        agent = &r->headers_in.user_agent->value;
+
+        if ((ngx_strstrn(agent->data, ";MSIE", 5 - 1) != NULL
+             || ngx_strstrn(agent->data, "Trident/", 8 - 1) != NULL)
+            && ngx_http_socketio_handler_header(r, "X-XSS-Protection", &zero)
+               != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    return ngx_http_socketio_handler_send(r, NGX_HTTP_OK, type, &body);
+}
+
+
+/* message NULL: the usual one of the code. */
+
+static ngx_int_t
+ngx_http_socketio_handler_error(ngx_http_socketio_exchange_t *x,
+    ngx_uint_t code, ngx_str_t *message)
+{
+    u_char      *p;
+    size_t       escape;
+    ngx_str_t    body;
+    ngx_uint_t   status;
+
+    if (message == NULL) {
+        message = &ngx_http_socketio_handler_messages[code];
+    }
+
+    if (x->upgrade) {
+        return ngx_http_socketio_handler_refuse_upgrade(x, message);
+    }
+
+    x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
+
+    escape = ngx_escape_json(NULL, message->data, message->len);
+
+    p = ngx_pnalloc(x->request->pool, sizeof("{\"code\":,\"message\":\"\"}")
+                                      + NGX_INT_T_LEN + message->len + escape);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body.data = p;
+
+    p = ngx_sprintf(p, "{\"code\":%ui,\"message\":\"", code);
+    p = (u_char *) ngx_escape_json(p, message->data, message->len);
+    p = ngx_cpymem(p, "\"}", 2);
+
+    body.len = p - body.data;
+
+    status = (code == NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN)
+             ? NGX_HTTP_FORBIDDEN : NGX_HTTP_BAD_REQUEST;
+
+    return ngx_http_socketio_handler_send(x->request, status,
+                                          &ngx_http_socketio_handler_json,
+                                          &body);
+}
+
+
+/* What a WebSocket's handshake gets instead of a 101, whatever the reason. */
+
+static ngx_int_t
+ngx_http_socketio_handler_refuse_upgrade(ngx_http_socketio_exchange_t *x,
+    ngx_str_t *message)
+{
+    x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
+
+    x->request->keepalive = 0;
+
+    return ngx_http_socketio_handler_send(x->request, NGX_HTTP_BAD_REQUEST,
+                                          &ngx_http_socketio_handler_html,
+                                          message);
+}
+
+
+/* The body, unless it is NULL, must live as long as the request. */
+
+static ngx_int_t
+ngx_http_socketio_handler_send(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *type, ngx_str_t *body)
+{
+    u_char       *p;
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (r->reading_body) {
+        r->keepalive = 0;
+    }
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = body ? body->len : 0;
+
+    if (type != NULL) {
+        p = ngx_strlchr(type->data, type->data + type->len, ';');
+
+        r->headers_out.content_type = *type;
+        r->headers_out.content_type_len = p ? (size_t) (p - type->data)
+                                            : type->len;
+    }
+
+    if (body == NULL || body->len == 0) {
+        r->header_only = 1;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = body->data;
+    b->last = body->data + body->len;
+    b->memory = 1;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_handler_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sio_table_elt_init(h);
+
+    h->hash = 1;
+    h->key.len = ngx_strlen(name);
+    h->key.data = (u_char *) name;
+    h->value = *value;
+
+    return NGX_OK;
+}
