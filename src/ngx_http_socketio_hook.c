@@ -43,6 +43,8 @@ typedef struct {
     ngx_http_socketio_hook_stat_t      stat;
     ngx_event_t                        turn;      /* posted: starts hooks */
     ngx_event_t                        tick;      /* timer of waiting */
+    ngx_connection_t                   dummy;     /* their data: debug builds
+                                                     of nginx log its fd */
     unsigned                           ready:1;
     unsigned                           stop:1;    /* by abort_all() */
 } ngx_http_socketio_hook_worker_t;
@@ -77,6 +79,7 @@ static ngx_uint_t ngx_http_socketio_hook_status(ngx_http_request_t *sr,
     ngx_int_t rc);
 static char *ngx_http_socketio_hook_defect(ngx_http_request_t *sr,
     ngx_int_t rc, size_t len);
+static ngx_uint_t ngx_http_socketio_hook_whole(ngx_http_upstream_t *u);
 static ngx_uint_t ngx_http_socketio_hook_stale(
     ngx_http_socketio_request_t *rq);
 static ngx_int_t ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook,
@@ -278,10 +281,14 @@ ngx_http_socketio_hook_setup(void)
     ngx_queue_init(&w->waiting);
     ngx_queue_init(&w->stopped);
 
+    w->dummy.fd = (ngx_socket_t) -1;
+
     w->turn.handler = ngx_http_socketio_hook_turn;
+    w->turn.data = &w->dummy;
     w->turn.log = ngx_cycle->log;
 
     w->tick.handler = ngx_http_socketio_hook_tick;
+    w->tick.data = &w->dummy;
     w->tick.log = ngx_cycle->log;
 
     w->ready = 1;
@@ -551,8 +558,6 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
     rq->data = hook;
 
     rq->timer.handler = ngx_http_socketio_hook_timeout;
-    rq->timer.data = hook;
-
     ngx_add_timer(&rq->timer, timeout);
 
     hook->request = rq;
@@ -634,7 +639,7 @@ ngx_http_socketio_hook_headers(ngx_http_socketio_hook_t *hook,
                                      secrets->nelts, &hook->id, &timestamp,
                                      &hook->body);
     if (p == NULL) {
-        ngx_log_error(NGX_LOG_ALERT, &rq->log, 0,
+        ngx_log_error(NGX_LOG_ERR, &rq->log, 0,
                       "webhook could not be signed");
         return NGX_ERROR;
     }
@@ -677,9 +682,11 @@ ngx_http_socketio_hook_answered(ngx_http_socketio_request_t *rq)
 static void
 ngx_http_socketio_hook_timeout(ngx_event_t *ev)
 {
-    ngx_http_socketio_hook_t  *hook;
+    ngx_http_socketio_hook_t     *hook;
+    ngx_http_socketio_request_t  *rq;
 
-    hook = ev->data;
+    rq = ev->data;
+    hook = rq->data;
 
     ngx_http_socketio_hook_abort(hook);
     ngx_http_socketio_hook_fail(hook, NGX_HTTP_SOCKETIO_HOOK_FAILED,
@@ -795,7 +802,8 @@ ngx_http_socketio_hook_judge(ngx_http_socketio_request_t *rq,
             return;
         }
 
-        result->reason = "unexpected status";
+        result->reason = result->status ? "unexpected status"
+                                        : "unreadable answer";
     }
 
     result->outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
@@ -827,39 +835,37 @@ ngx_http_socketio_hook_status(ngx_http_request_t *sr, ngx_int_t rc)
 static char *
 ngx_http_socketio_hook_defect(ngx_http_request_t *sr, ngx_int_t rc, size_t len)
 {
-    ngx_event_pipe_t     *p;
     ngx_http_upstream_t  *u;
 
     u = sr->upstream;
 
+    if (u && u->headers_in.status_n == 0 && rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return "no answer from the backend";
+    }
+
     /* without header_sent another handler answered, from a cache or a file */
 
-    p = (u && u->header_sent && u->buffering) ? u->pipe : NULL;
+    if (u && !u->header_sent) {
+        u = NULL;
+    }
 
-    if (p && p->downstream_error) {
+    if (u && u->buffering && u->pipe->downstream_error) {
         return "answer larger than subrequest_output_buffer_size";
     }
 
     if (rc < NGX_OK) {
-        return "no answer, or one that nginx could not take";
+        return "no answer, or one larger than subrequest_output_buffer_size";
     }
 
-    /*
-     * nginx has told its client of a status by the time that the backend goes
-     * away in the middle of a body, and ends the request as if all were well.
-     */
-
-    if (p) {
-        if (!p->upstream_done && (!p->upstream_eof || p->length != -1)) {
-            return "answer cut off";
-        }
-
-    } else if (u && u->header_sent && u->length != 0 && u->length != -1) {
+    if (u && !ngx_http_socketio_hook_whole(u)) {
         return "answer cut off";
     }
 
+    /* some backends announce a body that a 204 cannot have */
+
     if (sr->headers_out.content_length_n >= 0
-        && sr->headers_out.content_length_n != (off_t) len)
+        && sr->headers_out.content_length_n != (off_t) len
+        && sr->headers_out.status != NGX_HTTP_NO_CONTENT)
     {
         return "answer cut off";
     }
@@ -871,6 +877,36 @@ ngx_http_socketio_hook_defect(ngx_http_request_t *sr, ngx_int_t rc, size_t len)
     }
 
     return NULL;
+}
+
+
+/*
+ * nginx has told its client of a status by the time that a backend goes away
+ * in the middle of a body, and ends the request as if all were well.  What
+ * the upstream left behind tells the difference.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_hook_whole(ngx_http_upstream_t *u)
+{
+    ngx_uint_t         eof;
+    ngx_event_pipe_t  *p;
+
+    /* FastCGI always says where it ends, the others may just close */
+
+    eof = u->conf->module.len != sizeof("fastcgi") - 1
+          || ngx_strncmp(u->conf->module.data, "fastcgi",
+                         sizeof("fastcgi") - 1)
+             != 0;
+
+    if (u->buffering) {
+        p = u->pipe;
+
+        return p->upstream_done
+               || (eof && p->upstream_eof && p->length == -1);
+    }
+
+    return u->length == 0 || (eof && u->length == -1);
 }
 
 

@@ -690,6 +690,7 @@ ngx_http_socketio_request_connect(ngx_http_socketio_request_t *rq,
     rq->write.handler = ngx_http_socketio_request_event;
     rq->write.log = &rq->log;
 
+    rq->timer.data = rq;
     rq->timer.log = &rq->log;
 
     /* or setsockopt() would be called, and its failure fail the request */
@@ -741,23 +742,27 @@ ngx_http_socketio_request_post(ngx_http_socketio_request_t *rq,
         return NGX_ERROR;
     }
 
-    rb->bufs = ngx_alloc_chain_link(rq->main->pool);
-    b = ngx_calloc_buf(rq->main->pool);
+    /* that there is a body at all makes handlers not look for a client's */
 
-    if (rb->bufs == NULL || b == NULL) {
-        return NGX_ERROR;
+    if (body->len) {
+        rb->bufs = ngx_alloc_chain_link(rq->main->pool);
+        b = ngx_calloc_buf(rq->main->pool);
+
+        if (rb->bufs == NULL || b == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->start = body->data;
+        b->pos = body->data;
+        b->last = body->data + body->len;
+        b->end = b->last;
+        b->memory = 1;
+        b->last_buf = 1;
+
+        rb->bufs->buf = b;
+        rb->bufs->next = NULL;
+        rb->buf = b;
     }
-
-    b->start = body->data;
-    b->pos = body->data;
-    b->last = body->data + body->len;
-    b->end = b->last;
-    b->memory = 1;
-    b->last_buf = 1;
-
-    rb->bufs->buf = b;
-    rb->bufs->next = NULL;
-    rb->buf = b;
 
     if (ngx_http_subrequest(rq->main, uri, args, &sr, ps,
                             NGX_HTTP_SUBREQUEST_IN_MEMORY)

@@ -43,8 +43,9 @@ struct ngx_http_socketio_request_s {
     ngx_int_t                          rc;     /* sub's result, once done */
 
     /* the owner's */
-    ngx_event_t                        timer;  /* handler and data are to be
-                                                  set; destroy() deletes it */
+    ngx_event_t                        timer;  /* its handler is to be set, its
+                                                  data is this structure;
+                                                  destroy() deletes it */
     ngx_http_socketio_request_pt       handler;
     ngx_http_socketio_request_log_pt   log_handler;   /* or NULL */
     void                              *data;
