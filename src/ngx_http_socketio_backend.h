@@ -4,10 +4,13 @@
  *
  * Layer:      top.
  * Ownership:  so->data is a peer: user, state, sequence, waiting events, the
- *             webhook in flight.  It outlives its socket until the disconnect
- *             webhook has been answered.
+ *             webhook in flight; NULL where the location has no webhook.  It
+ *             outlives its socket until the disconnect webhook was answered.
  * Hostile:    what clients send, and what backends reply.
  * Reference:  product.md 3.
+ *
+ * A member of a reply that is malformed is left out and logged, as is a
+ * malformed emit of several; all others are applied.
  */
 
 
@@ -16,6 +19,39 @@
 
 
 #include "ngx_http_socketio_wire.h"
+
+
+typedef enum {
+    NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT = 0,
+    NGX_HTTP_SOCKETIO_WEBHOOK_EVENT,
+    NGX_HTTP_SOCKETIO_WEBHOOK_ACK,
+    NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT,
+    NGX_HTTP_SOCKETIO_WEBHOOKS
+} ngx_http_socketio_webhook_e;
+
+
+/*
+ * Indexes of engine->counters: the webhooks of each type by what became of
+ * them, at NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS + type * ..._OUTCOMES + outcome,
+ * and what else this layer counts.  Others continue after the last.
+ */
+
+enum {
+    NGX_HTTP_SOCKETIO_BACKEND_OK = 0,
+    NGX_HTTP_SOCKETIO_BACKEND_REFUSED,     /* 4xx, or 2xx with an error */
+    NGX_HTTP_SOCKETIO_BACKEND_FAILED,
+    NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES
+};
+
+enum {
+    NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS = NGX_SIO_COUNT_CORE,
+    NGX_HTTP_SOCKETIO_COUNT_MALFORMED = NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS
+        + NGX_HTTP_SOCKETIO_WEBHOOKS * NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES,
+                                           /* members of replies left out */
+    NGX_HTTP_SOCKETIO_COUNT_DROPPED,       /* parts of replies for which the
+                                              log had no room */
+    NGX_HTTP_SOCKETIO_COUNT_BACKEND        /* first index of others */
+};
 
 
 /* for ngx_sio_ops_t; s->data is the session's ngx_http_socketio_origin_t */
@@ -32,6 +68,10 @@ void ngx_http_socketio_backend_disconnect(ngx_sio_socket_t *so,
  * A socket moves to another worker.  A webhook in flight is not repeated:
  * this worker finishes it and sends its outcome after the socket (entry
  * REPLY, addressed to the socket's new owner); events that wait move along.
+ * So the entry with the saved session must be in the log before moved().
+ *
+ * restore: NGX_OK; NGX_ERROR: no memory, no sense, or the worker that saved it
+ * has died meanwhile, in which case the socket's end is a sibling's to tell.
  */
 size_t ngx_http_socketio_backend_save_length(ngx_sio_socket_t *so);
 u_char *ngx_http_socketio_backend_save(ngx_sio_socket_t *so, u_char *p);
@@ -44,11 +84,14 @@ void ngx_http_socketio_backend_moved(ngx_sio_socket_t *so,
 void ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w,
     ngx_str_t *body);
 
-/* A worker died with outcomes that we were waiting for: they count as failed. */
+/* A worker died: outcomes that we were waiting for count as failed. */
 void ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead);
 
-/* A dead worker's journal record: its disconnect webhook is now ours to send. */
+/* This worker was declared lost: no outcome will reach it any more. */
+void ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w);
+
+/* A dead worker's journal record: its disconnect is ours to tell now. */
 void ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w,
     uint64_t id, ngx_str_t *record);
 

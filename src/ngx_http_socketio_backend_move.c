@@ -1,0 +1,749 @@
+
+/*
+ * A peer moves to another worker with its socket; the outcome of a webhook
+ * that is in flight follows it.
+ *
+ *     W1: flight ----answer---> pass ---REPLY---> W2: remote flight -> finish
+ *
+ * If the socket has moved on to W3 before, its peer in W2 is still there,
+ * MOVED, and passes the outcome on.  Each waits for its predecessor only, so
+ * when a link of the chain dies, the one behind it passes a failure on.
+ */
+
+#include "ngx_http_socketio_peer.h"
+#include "ngx_sio_pack.h"
+
+
+#define NGX_HTTP_SOCKETIO_BACKEND_MOVE_VERSION  1
+
+
+static size_t ngx_http_socketio_backend_move_item_length(
+    ngx_http_socketio_item_t *item);
+static u_char *ngx_http_socketio_backend_move_item(
+    ngx_http_socketio_item_t *item, u_char *p);
+static ngx_int_t ngx_http_socketio_backend_move_read_peer(
+    ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end,
+    ngx_sio_hub_addr_t *from);
+static ngx_int_t ngx_http_socketio_backend_move_read_str(ngx_str_t *dst,
+    u_char **pos, u_char *end);
+static ngx_int_t ngx_http_socketio_backend_move_read_flight(
+    ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end,
+    ngx_sio_hub_addr_t from);
+static ngx_int_t ngx_http_socketio_backend_move_read_item(
+    ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end);
+static ngx_int_t ngx_http_socketio_backend_move_journal(
+    ngx_http_socketio_peer_t *peer, ngx_sio_hub_addr_t from);
+static ngx_int_t ngx_http_socketio_backend_move_encode(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
+static ngx_int_t ngx_http_socketio_backend_move_decode(ngx_str_t *body,
+    ngx_http_socketio_hook_result_t *result, ngx_sio_hub_addr_t *from,
+    uint32_t *seq, u_char **sid);
+static u_char *ngx_http_socketio_backend_move_str(u_char *p, ngx_str_t *str);
+static u_char *ngx_http_socketio_backend_move_addr(u_char *p,
+    ngx_sio_hub_addr_t addr);
+static ngx_int_t ngx_http_socketio_backend_move_read_addr(u_char **pos,
+    u_char *end, ngx_sio_hub_addr_t *addr);
+static void ngx_http_socketio_backend_move_land(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
+static void ngx_http_socketio_backend_move_fail(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t *dead);
+
+
+size_t
+ngx_http_socketio_backend_save_length(ngx_sio_socket_t *so)
+{
+    size_t                     len;
+    ngx_http_socketio_item_t  *item;
+    ngx_http_socketio_peer_t  *peer;
+
+    peer = so->data;
+
+    if (peer == NULL) {
+        return 0;
+    }
+
+    len = 7 * sizeof(uint32_t) + sizeof(uint64_t)
+          + ngx_sio_pack_str_length(&peer->user)
+          + ngx_sio_pack_str_length(&peer->memo);
+
+    if (peer->flight) {
+        len += 2 * sizeof(uint32_t) + sizeof(uint64_t)
+               + ngx_sio_pack_str_length(&peer->flight->event);
+    }
+
+    for (item = peer->inbox; item; item = item->next) {
+        len += ngx_http_socketio_backend_move_item_length(item);
+    }
+
+    return len;
+}
+
+
+u_char *
+ngx_http_socketio_backend_save(ngx_sio_socket_t *so, u_char *p)
+{
+    ngx_http_socketio_item_t    *item;
+    ngx_http_socketio_peer_t    *peer;
+    ngx_http_socketio_flight_t  *flight;
+
+    peer = so->data;
+
+    if (peer == NULL) {
+        return p;
+    }
+
+    p = ngx_sio_pack_u32(p, NGX_HTTP_SOCKETIO_BACKEND_MOVE_VERSION);
+    p = ngx_http_socketio_backend_move_addr(p,
+                                        ngx_sio_hub_self(peer->worker->hub));
+    p = ngx_sio_pack_u32(p, peer->state);
+    p = ngx_sio_pack_u32(p, peer->seq);
+    p = ngx_sio_pack_u64(p, peer->journal);
+    p = ngx_http_socketio_backend_move_str(p, &peer->user);
+    p = ngx_http_socketio_backend_move_str(p, &peer->memo);
+
+    flight = peer->flight;
+
+    p = ngx_sio_pack_u32(p, flight != NULL);
+
+    if (flight) {
+        p = ngx_sio_pack_u32(p, flight->type);
+        p = ngx_sio_pack_u32(p, flight->seq);
+        p = ngx_sio_pack_u64(p, flight->id);
+        p = ngx_http_socketio_backend_move_str(p, &flight->event);
+    }
+
+    p = ngx_sio_pack_u32(p, peer->inbox_n);
+
+    for (item = peer->inbox; item; item = item->next) {
+        p = ngx_http_socketio_backend_move_item(item, p);
+    }
+
+    return p;
+}
+
+
+static size_t
+ngx_http_socketio_backend_move_item_length(ngx_http_socketio_item_t *item)
+{
+    size_t      len;
+    ngx_uint_t  i;
+
+    len = 2 * sizeof(uint32_t) + sizeof(uint64_t)
+          + ngx_sio_pack_str_length(&item->event)
+          + ngx_sio_pack_str_length(&item->args)
+          + ngx_sio_pack_str_length(&item->token);
+
+    for (i = 0; i < item->nattachments; i++) {
+        len += ngx_sio_pack_str_length(&item->attachments[i]);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_http_socketio_backend_move_item(ngx_http_socketio_item_t *item, u_char *p)
+{
+    ngx_uint_t  i;
+
+    p = ngx_sio_pack_u32(p, item->type);
+    p = ngx_sio_pack_u64(p, item->id);
+    p = ngx_http_socketio_backend_move_str(p, &item->event);
+    p = ngx_http_socketio_backend_move_str(p, &item->args);
+    p = ngx_http_socketio_backend_move_str(p, &item->token);
+    p = ngx_sio_pack_u32(p, item->nattachments);
+
+    for (i = 0; i < item->nattachments; i++) {
+        p = ngx_http_socketio_backend_move_str(p, &item->attachments[i]);
+    }
+
+    return p;
+}
+
+
+ngx_int_t
+ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
+{
+    u_char                    *pos, *end;
+    uint32_t                   n;
+    ngx_str_t                 *nsp;
+    ngx_sio_hub_addr_t         from;
+    ngx_http_socketio_peer_t  *peer;
+
+    if (saved->len == 0) {
+        return NGX_OK;
+    }
+
+    nsp = &so->nsp->node.str;
+
+    if (nsp->len > NGX_HTTP_SOCKETIO_MAX_NAME) {
+        return NGX_ERROR;
+    }
+
+    peer = ngx_http_socketio_backend_create(
+               ngx_http_socketio_session_worker(so->session),
+               so->session->data, so->sid, nsp);
+
+    if (peer == NULL) {
+        return NGX_ERROR;
+    }
+
+    pos = saved->data;
+    end = saved->data + saved->len;
+
+    if (ngx_http_socketio_backend_move_read_peer(peer, &pos, end, &from)
+        != NGX_OK
+        || ngx_http_socketio_backend_move_read_flight(peer, &pos, end, from)
+        != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &n) != NGX_OK)
+    {
+        goto failed;
+    }
+
+    while (n-- > 0) {
+        if (ngx_http_socketio_backend_move_read_item(peer, &pos, end)
+            != NGX_OK)
+        {
+            goto failed;
+        }
+    }
+
+    if (ngx_http_socketio_backend_move_journal(peer, from) != NGX_OK) {
+        goto failed;
+    }
+
+    peer->socket = so;
+    so->data = peer;
+
+    if (ngx_http_socketio_peer_lcf(peer)->webhook == NULL) {
+
+        /* the configuration that it came to wants to hear nothing */
+
+        ngx_http_socketio_backend_drop_inbox(peer);
+    }
+
+    ngx_http_socketio_backend_next(peer);
+    ngx_http_socketio_backend_pressure(peer);
+
+    return NGX_OK;
+
+failed:
+
+    ngx_http_socketio_backend_free(peer);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_backend_move_read_peer(ngx_http_socketio_peer_t *peer,
+    u_char **pos, u_char *end, ngx_sio_hub_addr_t *from)
+{
+    uint32_t  version, state;
+
+    if (ngx_sio_unpack_u32(pos, end, &version) != NGX_OK
+        || version != NGX_HTTP_SOCKETIO_BACKEND_MOVE_VERSION
+        || ngx_http_socketio_backend_move_read_addr(pos, end, from) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &state) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &peer->seq) != NGX_OK
+        || ngx_sio_unpack_u64(pos, end, &peer->journal) != NGX_OK
+        || ngx_http_socketio_backend_move_read_str(&peer->user, pos, end)
+        != NGX_OK
+        || ngx_http_socketio_backend_move_read_str(&peer->memo, pos, end)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* others have no socket that could move */
+
+    if (state != NGX_HTTP_SOCKETIO_PEER_CONNECTING
+        && state != NGX_HTTP_SOCKETIO_PEER_OPEN)
+    {
+        return NGX_ERROR;
+    }
+
+    peer->state = state;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_backend_move_read_str(ngx_str_t *dst, u_char **pos,
+    u_char *end)
+{
+    ngx_str_t  str;
+
+    if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (str.len == 0) {
+        return NGX_OK;
+    }
+
+    dst->data = ngx_alloc(str.len, ngx_cycle->log);
+    if (dst->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(dst->data, str.data, str.len);
+    dst->len = str.len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_backend_move_read_flight(ngx_http_socketio_peer_t *peer,
+    u_char **pos, u_char *end, ngx_sio_hub_addr_t from)
+{
+    uint32_t                     present, type, seq;
+    uint64_t                     id;
+    ngx_http_socketio_item_t     item;
+    ngx_http_socketio_flight_t  *flight;
+
+    if (ngx_sio_unpack_u32(pos, end, &present) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (!present) {
+        return (peer->state == NGX_HTTP_SOCKETIO_PEER_OPEN) ? NGX_OK
+                                                            : NGX_ERROR;
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &type) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &seq) != NGX_OK
+        || ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
+        || (type == NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT)
+           != (peer->state == NGX_HTTP_SOCKETIO_PEER_CONNECTING)
+        || type >= NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&item, sizeof(ngx_http_socketio_item_t));
+
+    item.type = type;
+    item.id = id;
+
+    flight = ngx_http_socketio_backend_flight(peer, &item);
+    if (flight == NULL) {
+        return NGX_ERROR;
+    }
+
+    flight->seq = seq;
+    flight->from = from;
+
+    ngx_http_socketio_backend_remote(flight);
+
+    return ngx_http_socketio_backend_move_read_str(&flight->event, pos, end);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_backend_move_read_item(ngx_http_socketio_peer_t *peer,
+    u_char **pos, u_char *end)
+{
+    uint32_t                   type, n, i;
+    ngx_int_t                  rc;
+    ngx_http_socketio_item_t   item, *copy;
+
+    ngx_memzero(&item, sizeof(ngx_http_socketio_item_t));
+
+    if (ngx_sio_unpack_u32(pos, end, &type) != NGX_OK
+        || ngx_sio_unpack_u64(pos, end, &item.id) != NGX_OK
+        || ngx_sio_unpack_str(pos, end, &item.event) != NGX_OK
+        || ngx_sio_unpack_str(pos, end, &item.args) != NGX_OK
+        || ngx_sio_unpack_str(pos, end, &item.token) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &n) != NGX_OK
+        || n > (size_t) (end - *pos) / sizeof(uint32_t)
+        || (type != NGX_HTTP_SOCKETIO_WEBHOOK_EVENT
+            && type != NGX_HTTP_SOCKETIO_WEBHOOK_ACK))
+    {
+        return NGX_ERROR;
+    }
+
+    item.type = type;
+
+    if (n) {
+        item.attachments = ngx_alloc(n * sizeof(ngx_str_t), ngx_cycle->log);
+        if (item.attachments == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    rc = NGX_OK;
+
+    for (i = 0; i < n && rc == NGX_OK; i++) {
+        rc = ngx_sio_unpack_str(pos, end, &item.attachments[i]);
+    }
+
+    item.nattachments = n;
+
+    copy = (rc == NGX_OK) ? ngx_http_socketio_backend_copy(&item,
+                                                           ngx_cycle->log)
+                          : NULL;
+    if (n) {
+        ngx_free(item.attachments);
+    }
+
+    if (copy == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_socketio_backend_push(peer, copy);
+
+    return NGX_OK;
+}
+
+
+/*
+ * If the worker it comes from has died, a sibling may have found the record
+ * and be telling the end of this client: then it must come to an end here.
+ */
+
+static ngx_int_t
+ngx_http_socketio_backend_move_journal(ngx_http_socketio_peer_t *peer,
+    ngx_sio_hub_addr_t from)
+{
+    ngx_sio_hub_t  *hub;
+
+    hub = peer->worker->hub;
+
+    if (!ngx_sio_hub_alive(hub, from)) {
+        return NGX_ERROR;
+    }
+
+    if (peer->journal == 0) {
+        return NGX_OK;
+    }
+
+    return ngx_sio_journal_chown(ngx_sio_hub_journal(hub), peer->journal,
+                                 ngx_sio_hub_self(hub));
+}
+
+
+void
+ngx_http_socketio_backend_moved(ngx_sio_socket_t *so, ngx_sio_hub_addr_t to)
+{
+    ngx_http_socketio_peer_t  *peer;
+
+    peer = so->data;
+
+    if (peer == NULL) {
+        return;
+    }
+
+    so->data = NULL;
+
+    if (peer->flight == NULL) {
+        ngx_http_socketio_backend_free(peer);
+        return;
+    }
+
+    peer->state = NGX_HTTP_SOCKETIO_PEER_MOVED;
+    peer->socket = NULL;
+    peer->journal = 0;
+    peer->flight->to = to;
+
+    ngx_http_socketio_backend_drop_inbox(peer);
+}
+
+
+void
+ngx_http_socketio_backend_pass(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    /* without memory pass_again() makes a failure of it, later */
+
+    if (ngx_http_socketio_backend_move_encode(peer, result) != NGX_OK) {
+        ngx_http_socketio_backend_stall(peer);
+        return;
+    }
+
+    ngx_http_socketio_backend_pass_again(peer);
+}
+
+
+void
+ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
+{
+    ngx_int_t                         rc;
+    ngx_sio_hub_t                    *hub;
+    ngx_http_socketio_flight_t       *flight;
+    ngx_http_socketio_hook_result_t   failed;
+
+    hub = peer->worker->hub;
+    flight = peer->flight;
+
+    ngx_memzero(&failed, sizeof(ngx_http_socketio_hook_result_t));
+    failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+    failed.reason = "no memory";
+
+    if (flight->reply.data == NULL
+        && ngx_http_socketio_backend_move_encode(peer, &failed) != NGX_OK)
+    {
+        ngx_http_socketio_backend_stall(peer);
+        return;
+    }
+
+    if (!ngx_sio_hub_alive(hub, flight->to)) {
+        ngx_http_socketio_backend_free(peer);
+        return;
+    }
+
+    rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY, 0, flight->to,
+                            &flight->reply, 1, NULL);
+
+    if (rc == NGX_DECLINED) {
+        ngx_free(flight->reply.data);
+        flight->reply.data = NULL;
+
+        failed.reason = "the answer is too large for the zone";
+
+        if (ngx_http_socketio_backend_move_encode(peer, &failed) == NGX_OK) {
+            rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY, 0,
+                                    flight->to, &flight->reply, 1, NULL);
+        }
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_socketio_backend_free(peer);
+        return;
+    }
+
+    ngx_http_socketio_backend_stall(peer);
+}
+
+
+/* The entry, as flight->reply. */
+
+static ngx_int_t
+ngx_http_socketio_backend_move_encode(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    u_char                      *p;
+    ngx_str_t                    reason;
+    ngx_http_socketio_flight_t  *flight;
+
+    flight = peer->flight;
+
+    reason.data = (u_char *) (result->reason ? result->reason : "");
+    reason.len = ngx_strlen(reason.data) + 1;
+
+    flight->reply.len = NGX_SIO_SOCKET_SID_LEN + 5 * sizeof(uint32_t)
+                        + ngx_sio_pack_str_length(&reason)
+                        + ngx_sio_pack_str_length(&result->body);
+
+    p = ngx_alloc(flight->reply.len, ngx_http_socketio_backend_log(peer));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    flight->reply.data = p;
+
+    p = ngx_sio_pack(p, peer->sid, NGX_SIO_SOCKET_SID_LEN);
+    p = ngx_http_socketio_backend_move_addr(p,
+                                        ngx_sio_hub_self(peer->worker->hub));
+    p = ngx_sio_pack_u32(p, flight->seq);
+    p = ngx_sio_pack_u32(p, result->outcome);
+    p = ngx_sio_pack_u32(p, result->status);
+    p = ngx_http_socketio_backend_move_str(p, &reason);
+    (void) ngx_http_socketio_backend_move_str(p, &result->body);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
+{
+    u_char                           *sid;
+    uint32_t                          seq;
+    ngx_queue_t                      *q;
+    ngx_sio_hub_addr_t                from;
+    ngx_http_socketio_peer_t         *peer;
+    ngx_http_socketio_hook_result_t   result;
+
+    if (ngx_http_socketio_backend_move_decode(body, &result, &from, &seq, &sid)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "socketio: malformed webhook outcome from a worker");
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_socketio_backend_remotes);
+         q != ngx_queue_sentinel(&ngx_http_socketio_backend_remotes);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (peer->worker == w
+            && peer->flight->seq == seq
+            && ngx_sio_hub_addr_equal(peer->flight->from, from)
+            && ngx_memcmp(peer->sid, sid, NGX_SIO_SOCKET_SID_LEN) == 0)
+        {
+            ngx_http_socketio_backend_move_land(peer, &result);
+            return;
+        }
+    }
+
+    /* the session could not be restored here */
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "socketio webhook outcome for nobody, seq %uD", seq);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_backend_move_decode(ngx_str_t *body,
+    ngx_http_socketio_hook_result_t *result, ngx_sio_hub_addr_t *from,
+    uint32_t *seq, u_char **sid)
+{
+    u_char     *pos, *end;
+    uint32_t    outcome, status;
+    ngx_str_t   reason;
+
+    ngx_memzero(result, sizeof(ngx_http_socketio_hook_result_t));
+
+    if (body->len < NGX_SIO_SOCKET_SID_LEN) {
+        return NGX_DECLINED;
+    }
+
+    *sid = body->data;
+
+    pos = body->data + NGX_SIO_SOCKET_SID_LEN;
+    end = body->data + body->len;
+
+    if (ngx_http_socketio_backend_move_read_addr(&pos, end, from) != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, seq) != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &outcome) != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &status) != NGX_OK
+        || ngx_sio_unpack_str(&pos, end, &reason) != NGX_OK
+        || reason.len == 0 || reason.data[reason.len - 1] != '\0'
+        || ngx_sio_unpack_str(&pos, end, &result->body) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    result->outcome = outcome;
+    result->status = status;
+    result->reason = (char *) reason.data;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_socketio_backend_move_str(u_char *p, ngx_str_t *str)
+{
+    /* an empty one may have no address at all */
+
+    return str->len ? ngx_sio_pack_str(p, str) : ngx_sio_pack_u32(p, 0);
+}
+
+
+static u_char *
+ngx_http_socketio_backend_move_addr(u_char *p, ngx_sio_hub_addr_t addr)
+{
+    p = ngx_sio_pack_u32(p, addr.slot);
+
+    return ngx_sio_pack_u32(p, addr.generation);
+}
+
+
+static ngx_int_t
+ngx_http_socketio_backend_move_read_addr(u_char **pos, u_char *end,
+    ngx_sio_hub_addr_t *addr)
+{
+    uint32_t  slot, generation;
+
+    if (ngx_sio_unpack_u32(pos, end, &slot) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &generation) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    *addr = ngx_sio_hub_addr(slot, generation);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t dead)
+{
+    ngx_http_socketio_backend_move_fail(w, &dead);
+}
+
+
+void
+ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w)
+{
+    ngx_http_socketio_backend_move_fail(w, NULL);
+}
+
+
+/* dead NULL: whoever it is that they wait for */
+
+static void
+ngx_http_socketio_backend_move_fail(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t *dead)
+{
+    ngx_queue_t                       queue, *q, *next;
+    ngx_http_socketio_peer_t         *peer;
+    ngx_http_socketio_hook_result_t   failed;
+
+    ngx_memzero(&failed, sizeof(ngx_http_socketio_hook_result_t));
+    failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+    failed.reason = "the worker that had sent it has died";
+
+    /* the end of one may be the end of others, so they are set aside first */
+
+    ngx_queue_init(&queue);
+
+    for (q = ngx_queue_head(&ngx_http_socketio_backend_remotes);
+         q != ngx_queue_sentinel(&ngx_http_socketio_backend_remotes);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (peer->worker == w
+            && (dead == NULL
+                || ngx_sio_hub_addr_equal(peer->flight->from, *dead)))
+        {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&queue, q);
+        }
+    }
+
+    while (!ngx_queue_empty(&queue)) {
+        q = ngx_queue_head(&queue);
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        ngx_http_socketio_backend_move_land(peer, &failed);
+    }
+}
+
+
+/*
+ * Every way out of here takes the peer out of its queue: it is freed, or what
+ * it was waiting for has come, or it stalls.
+ */
+
+static void
+ngx_http_socketio_backend_move_land(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    if (peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED) {
+        ngx_http_socketio_backend_pass(peer, result);
+        return;
+    }
+
+    ngx_http_socketio_backend_finish(peer, result);
+}
