@@ -274,7 +274,6 @@ static void
 ngx_sio_ws_open(ngx_sio_ws_t *ws, ngx_sio_ws_frame_t *frame, u_char *mask)
 {
     if (frame->opcode != NGX_SIO_WS_CONTINUATION) {
-        ws->message = 1;
         ws->first = 1;
         ws->text = (frame->opcode == NGX_SIO_WS_TEXT);
         ws->compressed = (frame->flags & NGX_SIO_WS_RSV1) ? 1 : 0;

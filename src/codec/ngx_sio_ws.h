@@ -73,7 +73,7 @@ typedef struct {
 
     unsigned         deflate:1;     /* RSV1 is allowed: RFC 7692 agreed on */
     unsigned         frame:1;       /* between a data header and its end */
-    unsigned         message:1;     /* between the first and the final frame */
+    unsigned         message:1;     /* a continuation must come next */
     unsigned         fin:1;         /* the open frame is the final one */
     unsigned         first:1;       /* no part has been handed out yet */
     unsigned         text:1;

@@ -17,6 +17,8 @@ static ngx_sio_test_case_t  values[] = {
     { "integer",                  ngx_string("1234567890"), "(1234567890)"   },
     { "fraction and exponent",    ngx_string("-12.50e+10"),
                                                         "(-12.50e+10)"       },
+    { "exponent without sign",    ngx_string("1e5"),           "(1e5)"       },
+    { "zeros and nines",          ngx_string("90.09e90"),      "(90.09e90)"  },
     { "large exponent stays",     ngx_string("1E400"),         "(1E400)"     },
     { "no digits stay behind",    ngx_string("01"),            "(0)(1)"      },
     { "empty string",             ngx_string("\"\""),          "(\"\")"      },
@@ -104,7 +106,8 @@ static ngx_sio_test_case_t  texts[] = {
     { "one value",                ngx_string("[1]"),           "(array)"     },
     { "blanks around",            ngx_string(" \"a\" \r\n"),   "(string)"    },
     { "number",                   ngx_string("-1"),            "(number)"    },
-    { "digit",                    ngx_string("7"),             "(number)"    },
+    { "smallest digit",           ngx_string("0"),             "(number)"    },
+    { "largest digit",            ngx_string("9"),             "(number)"    },
     { "object",                   ngx_string("{\"a\":1}"),     "(object)"    },
     { "null",                     ngx_string("null"),          "(null)"      },
     { "true",                     ngx_string("true"),          "(true)"      },
@@ -131,6 +134,10 @@ static ngx_sio_test_case_t  walks[] = {
       "(\"a,b\")(\"]\")(\"\\\",\")." },
     { "string has no elements",   ngx_string("\"abc\""),       "."           },
     { "number has no elements",   ngx_string("12"),            "."           },
+    { "malformed, only opened",   ngx_string("["),             "."           },
+    { "malformed, name is no string", ngx_string("{1:2}"),     "!"           },
+    { "malformed, no colon",      ngx_string("{\"a\" 1}"),     "!"           },
+    { "malformed, no value",      ngx_string("{\"a\":}"),      "!"           },
 };
 
 
@@ -163,8 +170,21 @@ static ngx_sio_test_case_t  strings[] = {
     { "\\u of three octets",      ngx_string("\"\\u20aC\""), "\xe2\x82\xac"  },
     { "pair",
       ngx_string("\"\\ud83d\\ude00\""),        "\xf0\x9f\x98\x80" },
+    { "pair and text",
+      ngx_string("\"a\\ud83d\\ude00bc\""),     "a\xf0\x9f\x98\x80" "bc" },
+    { "smallest pair",
+      ngx_string("\"\\ud800\\udc00\""),        "\xf0\x90\x80\x80" },
     { "largest pair",
       ngx_string("\"\\udbff\\udfff\""),        "\xf4\x8f\xbf\xbf" },
+    { "around surrogates",
+      ngx_string("\"\\ud7ff\\ue000\""),        "\xed\x9f\xbf\xee\x80\x80" },
+    { "smallest and largest surrogate alone",
+      ngx_string("\"\\udfff\\ud800\""),        "\xef\xbf\xbd\xef\xbf\xbd" },
+    { "highest and lowest behind a high one",
+      ngx_string("\"\\ud800\\udbff\\ud800\\ue000\""),
+      "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xee\x80\x80" },
+    { "smallest low surrogate alone",
+      ngx_string("\"\\udc00\\udc00\""),        "\xef\xbf\xbd\xef\xbf\xbd" },
     { "high surrogate alone",     ngx_string("\"\\ud83d\""), "\xef\xbf\xbd"  },
     { "low surrogate alone",      ngx_string("\"\\ude00\""), "\xef\xbf\xbd"  },
     { "high surrogate and text",
@@ -179,6 +199,9 @@ static ngx_sio_test_case_t  strings[] = {
     { "pair the wrong way round",
       ngx_string("\"\\ude00\\ud83d\""),        "\xef\xbf\xbd\xef\xbf\xbd" },
     { "no string",                ngx_string("[1]"),           ""            },
+    { "malformed, one quote",     ngx_string("\""),            ""            },
+    { "malformed, control characters stay",
+      ngx_string("\"a\n\"b\""),                "a\\x0a\"b" },
     { "malformed, not longer than its source",
       ngx_string("\"\\u\\u\\u12\\q\\\""),      "uuu12q\\" },
 };
@@ -193,6 +216,7 @@ static ngx_sio_test_case_t  equals[] = {
     { "cut in a character",       ngx_string("\"caf\\u20ac\""),    "-"       },
     { "another case",             ngx_string("\"Caf\xc3\xa9\""),   "-"       },
     { "empty",                    ngx_string("\"\""),              "-"       },
+    { "one quote",                ngx_string("\""),            "-"           },
     { "not quoted",               ngx_string("caf\xc3\xa9"),       "-"       },
 };
 
@@ -200,6 +224,7 @@ static ngx_sio_test_case_t  equals[] = {
 static ngx_sio_test_case_t  uints[] = {
     { "zero",                     ngx_string("0"),             "0"           },
     { "number",                   ngx_string("42"),            "42"          },
+    { "nines",                    ngx_string("999"),           "999"         },
     { "limit",                    ngx_string("1000"),          "1000"        },
     { "above the limit",          ngx_string("1001"),          "!"           },
     { "far above",                ngx_string("99999999999999999999999"), "!" },
@@ -465,6 +490,56 @@ test_depth(void)
 }
 
 
+/* arrays and objects in an order that no octet of the stack repeats */
+
+static void
+test_brackets(void)
+{
+    u_char      *p, *last;
+    ngx_str_t    text, value;
+    ngx_uint_t   i, n, ok;
+
+    n = NGX_SIO_JSON_MAX_DEPTH;
+
+    text.data = malloc(n * sizeof("{\"\":}"));
+    p = text.data;
+
+    for (i = 0; i < n; i++) {
+
+        if (i * i % 7 & 1) {
+            p = ngx_cpymem(p, "{\"\":", 4);
+
+        } else {
+            *p++ = '[';
+        }
+    }
+
+    *p++ = '0';
+    last = p;
+
+    while (i--) {
+        *p++ = (i * i % 7 & 1) ? '}' : ']';
+    }
+
+    text.len = p - text.data;
+
+    ngx_sio_test_ok(ngx_sio_json_text(&text, n, &value) == NGX_OK,
+                    "value", "mixed brackets");
+
+    ok = 1;
+
+    for (p = last; p < text.data + text.len; p++) {
+        *p ^= '}' ^ ']';
+        ok = ok && ngx_sio_json_text(&text, n, &value) == NGX_DECLINED;
+        *p ^= '}' ^ ']';
+    }
+
+    ngx_sio_test_ok(ok, "value", "mixed brackets, each closed wrongly");
+
+    free(text.data);
+}
+
+
 static void
 test_decimal(void)
 {
@@ -518,6 +593,7 @@ main(void)
     ngx_sio_test_table(inputs, "escape", escapes, test_escape);
 
     test_depth();
+    test_brackets();
     test_decimal();
 
     return ngx_sio_test_done();
