@@ -148,7 +148,7 @@ function element(tag, className, ...children) {
 
 
 function face(who) {
-  const e = element('span', 'face', [...who][0].toUpperCase());
+  const e = element('span', 'face', ([...who][0] ?? '?').toUpperCase());
   let hue = 0;
 
   for (const c of who) {
