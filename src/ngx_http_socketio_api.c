@@ -25,6 +25,7 @@
 #include "ngx_http_socketio_module.h"
 #include "ngx_http_socketio_parse.h"
 #include "ngx_http_socketio_wire.h"
+#include "ngx_sio_base64.h"
 #include "ngx_sio_json.h"
 
 #include <openssl/crypto.h>
@@ -32,6 +33,7 @@
 
 #define NGX_HTTP_SOCKETIO_API_TIMEOUT  5000    /* msec */
 #define NGX_HTTP_SOCKETIO_API_MESSAGE  1024    /* octets of an error's text */
+#define NGX_HTTP_SOCKETIO_API_PACKET   32      /* ... and of a packet's head */
 
 
 typedef struct ngx_http_socketio_api_s  ngx_http_socketio_api_t;
@@ -129,6 +131,7 @@ static ngx_int_t ngx_http_socketio_api_refuse(ngx_http_socketio_api_t *api,
     ngx_int_t rc);
 
 static ngx_int_t ngx_http_socketio_api_send(ngx_http_socketio_api_t *api);
+static ngx_uint_t ngx_http_socketio_api_fits(ngx_http_socketio_api_t *api);
 static ngx_uint_t ngx_http_socketio_api_declared(
     ngx_http_socketio_zone_t *zone, ngx_str_t *name);
 static void ngx_http_socketio_api_answer(ngx_http_socketio_parked_t *p,
@@ -793,7 +796,11 @@ ngx_http_socketio_api_send(ngx_http_socketio_api_t *api)
     api->parked->owner = ngx_sio_hub_addr_all();
     cmd->count = api->parked->waiter;
 
-    rc = ngx_http_socketio_command_send(api->worker, cmd, &api->missing);
+    rc = NGX_DECLINED;
+
+    if (ngx_http_socketio_api_fits(api)) {
+        rc = ngx_http_socketio_command_send(api->worker, cmd, &api->missing);
+    }
 
     if (rc == NGX_OK) {
         api->timer.handler = ngx_http_socketio_api_timeout;
@@ -820,14 +827,39 @@ ngx_http_socketio_api_send(ngx_http_socketio_api_t *api)
     if (rc == NGX_DECLINED) {
         return ngx_http_socketio_api_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
                                            "too_large",
-                                           "the log of the zone \"%V\" takes "
-                                           "%uz bytes at once",
+                                           "the zone \"%V\" carries %uz "
+                                           "bytes at once, attachments in "
+                                           "base64",
                                            &api->lcf->api_zone->name,
-                                           ngx_sio_hub_max_entry(
-                                                api->lcf->api_zone->size));
+                                           api->worker->engine.max_answer);
     }
 
     return NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+/*
+ * A client may poll at another worker than its session's: then what it is
+ * answered goes through the log as well, and attachments are base64 by then.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_api_fits(ngx_http_socketio_api_t *api)
+{
+    size_t                        len;
+    ngx_uint_t                    i;
+    ngx_http_socketio_command_t  *cmd;
+
+    cmd = &api->command;
+
+    len = cmd->target.nsp.len + cmd->json.len + NGX_HTTP_SOCKETIO_API_PACKET;
+
+    for (i = 0; i < cmd->nattachments; i++) {
+        len += ngx_sio_base64_length(cmd->attachments[i].len)
+               + NGX_HTTP_SOCKETIO_API_PACKET;
+    }
+
+    return len <= api->worker->engine.max_answer;
 }
 
 
