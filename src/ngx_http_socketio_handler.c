@@ -388,7 +388,16 @@ ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
                : ngx_http_socketio_handler_post(x);
     }
 
-    if (!x->upgrade || r->method != NGX_HTTP_GET) {
+    if (!x->upgrade) {
+
+        /* a poll that no session takes, which tells whether there is one */
+
+        x->revision = 0;
+
+        return ngx_http_socketio_handler_poll(x);
+    }
+
+    if (r->method != NGX_HTTP_GET) {
         return ngx_http_socketio_handler_error(x,
                    NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
     }
@@ -711,7 +720,7 @@ ngx_http_socketio_handler_poll(ngx_http_socketio_exchange_t *x)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    x->abort = 1;
+    x->abort = (x->revision != 0);
 
     ngx_add_timer(&x->timer, conf->ping_interval + conf->ping_timeout
                              + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
