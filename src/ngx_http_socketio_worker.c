@@ -278,7 +278,11 @@ ngx_http_socketio_key(ngx_str_t *sid, ngx_http_socketio_sid_t *parts,
 
 
 /*
- * NGX_OK        *owner has it, if it exists at all; it was alive just now
+ * Asked about a session that is not here.
+ *
+ * NGX_OK        *owner has it, if it exists at all; it was alive just now.
+ *               If that is this worker, then the session is on its way here,
+ *               and what is sent through the log will arrive behind it.
  * NGX_DECLINED  nobody has it
  */
 
@@ -299,7 +303,13 @@ ngx_http_socketio_owner(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
 
     *owner = ngx_sio_hub_addr(parts.slot, parts.generation);
 
-    return ngx_sio_hub_alive(w->hub, *owner) ? NGX_OK : NGX_DECLINED;
+    if (ngx_sio_hub_addr_equal(*owner, ngx_sio_hub_self(w->hub))
+        || !ngx_sio_hub_alive(w->hub, *owner))
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -340,9 +350,7 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
         return;
     }
 
-    if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK
-        || ngx_sio_hub_addr_equal(owner, ngx_sio_hub_self(w->hub)))
-    {
+    if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK) {
         goto unknown;
     }
 
@@ -518,9 +526,7 @@ ngx_http_socketio_route_upgrade(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
         return (*s)->revision == revision ? NGX_OK : NGX_ERROR;
     }
 
-    if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK
-        || ngx_sio_hub_addr_equal(owner, ngx_sio_hub_self(w->hub)))
-    {
+    if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -559,6 +565,7 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
     u_char                    key[NGX_SIO_DIRECTORY_KEY];
     ngx_int_t                 rc;
     ngx_str_t                 sid;
+    ngx_sio_hub_addr_t        self;
     ngx_http_socketio_sid_t   parts;
 
     if (s->revision != routed->revision) {
@@ -567,7 +574,9 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
         return;
     }
 
-    if (!ngx_sio_session_movable(s) || !ngx_sio_hub_alive(w->hub, to)) {
+    if (!ngx_sio_session_movable(s) || !ngx_sio_hub_alive(w->hub, to)
+        || ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub)))
+    {
         ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_OK,
                                     NULL);
         return;
@@ -576,27 +585,30 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
     sid.len = NGX_SIO_SID_LEN;
     sid.data = s->sid;
 
+    self = ngx_sio_hub_self(w->hub);
     ngx_http_socketio_key(&sid, &parts, key);
 
-    rc = ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub), key, to);
+    /*
+     * Until the session is in the log, requests for it must come here: the new
+     * owner would not know it yet.  So its place in the directory is taken
+     * first, and given to the new owner last.
+     */
+
+    rc = ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub), key, self);
 
     if (rc == NGX_OK) {
         rc = ngx_http_socketio_move_send(w, s, &routed->waiter, to);
 
         if (rc == NGX_OK) {
+            (void) ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub),
+                                            key, to);
             w->moving_to = to;
             ngx_sio_session_moved(s);
             return;
         }
 
-        if (parts.slot == ngx_sio_hub_self(w->hub).slot
-            && parts.generation == ngx_sio_hub_self(w->hub).generation)
-        {
-            ngx_sio_directory_remove(ngx_sio_hub_directory(w->hub), key, to);
-
-        } else {
-            (void) ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub),
-                                            key, ngx_sio_hub_self(w->hub));
+        if (parts.slot == self.slot && parts.generation == self.generation) {
+            ngx_sio_directory_remove(ngx_sio_hub_directory(w->hub), key, self);
         }
     }
 
@@ -695,11 +707,12 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
     ngx_str_t *body)
 {
     void                          **srv_conf, **loc_conf;
-    u_char                         *pos, *end;
+    u_char                         *pos, *end, key[NGX_SIO_DIRECTORY_KEY];
     uint64_t                        position;
-    ngx_str_t                       name, saved;
+    ngx_str_t                       name, saved, sid;
     ngx_sio_session_t              *s;
     ngx_sio_hub_addr_t              self;
+    ngx_http_socketio_sid_t         parts;
     ngx_http_socketio_origin_t     *o;
     ngx_http_socketio_location_t   *location;
     ngx_http_socketio_loc_conf_t   *lcf;
@@ -753,7 +766,21 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
         return NULL;
     }
 
+    /*
+     * Its former owner did this too, unless it died between the two.
+     */
+
     self = ngx_sio_hub_self(w->hub);
+
+    sid.len = NGX_SIO_SID_LEN;
+    sid.data = s->sid;
+
+    ngx_http_socketio_key(&sid, &parts, key);
+
+    if (parts.slot != self.slot || parts.generation != self.generation) {
+        (void) ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub), key,
+                                        self);
+    }
 
     ngx_http_socketio_own(w, &s->poll, self);
     ngx_http_socketio_own(w, &s->post, self);
@@ -1081,7 +1108,7 @@ ngx_http_socketio_lost(ngx_sio_hub_t *hub)
 
     w->engine.counters = ngx_sio_hub_counters(hub);
 
-    w->engine.counters[NGX_SIO_COUNT_SESSIONS] = 0;
+    ngx_http_socketio_backend_lost(w);
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_TRANSPORT_ERROR);
 
