@@ -2,7 +2,13 @@
 #include "ngx_sio_directory.h"
 
 
-#define NGX_SIO_DIRECTORY_WINDOW   32
+#define NGX_SIO_DIRECTORY_WINDOW   64
+
+
+struct ngx_sio_directory_head_s {
+    uint64_t    used;
+    uint64_t    reserved[7];
+};
 
 
 struct ngx_sio_directory_entry_s {
@@ -25,8 +31,10 @@ ngx_sio_directory_init(ngx_sio_directory_t *d, ngx_sio_mem_t *mem,
 
     d->mem = mem;
     d->slots = slots;
-    d->entries = ngx_sio_mem_region(mem, NGX_SIO_MEM_DIRECTORY, &size);
-    d->nentries = size / sizeof(ngx_sio_directory_entry_t);
+    d->head = ngx_sio_mem_region(mem, NGX_SIO_MEM_DIRECTORY, &size);
+    d->entries = (ngx_sio_directory_entry_t *) (d->head + 1);
+    d->nentries = (size - sizeof(ngx_sio_directory_head_t))
+                  / sizeof(ngx_sio_directory_entry_t);
 }
 
 
@@ -70,6 +78,7 @@ ngx_sio_directory_insert(ngx_sio_directory_t *d, u_char *key,
     entry = ngx_sio_directory_search(d, key, &room);
 
     if (entry == NULL && room) {
+        d->head->used += (room->owner == 0);
         ngx_memcpy(room->key, key, NGX_SIO_DIRECTORY_KEY);
         entry = room;
     }
@@ -101,6 +110,7 @@ ngx_sio_directory_remove(ngx_sio_directory_t *d, u_char *key,
 
     if (entry && entry->owner == ngx_sio_hub_addr_pack(addr)) {
         ngx_sio_mem_commit(&entry->owner, 0);
+        d->head->used--;
     }
 
     ngx_sio_mem_unlock(d->mem);
@@ -110,25 +120,30 @@ ngx_sio_directory_remove(ngx_sio_directory_t *d, u_char *key,
 size_t
 ngx_sio_directory_used(ngx_sio_directory_t *d)
 {
-    size_t  i, n;
+    return __atomic_load_n(&d->head->used, __ATOMIC_RELAXED);
+}
 
-    n = 0;
+
+void
+ngx_sio_directory_repair(ngx_sio_directory_t *d)
+{
+    size_t  i, used;
+
+    used = 0;
 
     for (i = 0; i < d->nentries; i++) {
-        if (ngx_sio_directory_alive(d, &d->entries[i])) {
-            n++;
-        }
+        used += (d->entries[i].owner != 0);
     }
 
-    return n;
+    d->head->used = used;
 }
 
 
 /*
  * The living entry of a key, and the first place where one could be put.
  * Since an entry is removed without a tombstone, a free place does not end
- * the search; since keys are random, the window is seldom full before most of
- * the table is.
+ * the search; since keys are random, a window is seldom full before two thirds
+ * of the table are.
  */
 
 static ngx_sio_directory_entry_t *

@@ -10,7 +10,7 @@
  * Hostile:    keys looked up come from clients; a search is bounded.
  * Reference:  open addressing with a bounded window and no tombstones.
  *
- *    home of a key                    window of 32 entries
+ *    home of a key                    window of 64 entries
  *        |                                    |
  *   +----v---+--------+--------+--------+-----v--+
  *   |  key   |  free  |  dead  |  key   | ...    |     owner 0: free
@@ -18,7 +18,7 @@
  *   +--------+--------+--------+--------+--------+
  *
  * Writer dies: the owner is stored last and in one word, so an entry is there
- * or not.  Reload: it stays.  Full: see insert.
+ * or not; the repair counts them again.  Reload: they stay.  Full: see insert.
  *
  * All functions take the lock of the zone themselves.
  */
@@ -38,12 +38,14 @@
 #define NGX_SIO_DIRECTORY_KEY   16
 
 
+typedef struct ngx_sio_directory_head_s   ngx_sio_directory_head_t;
 typedef struct ngx_sio_directory_entry_s  ngx_sio_directory_entry_t;
 
 typedef struct {
     ngx_sio_mem_t              *mem;
     ngx_sio_slots_t            *slots;
-    ngx_sio_directory_entry_t  *entries;        /* in the zone */
+    ngx_sio_directory_head_t   *head;           /* both in the zone */
+    ngx_sio_directory_entry_t  *entries;
     size_t                      nentries;
 } ngx_sio_directory_t;
 
@@ -73,8 +75,14 @@ ngx_int_t ngx_sio_directory_insert(ngx_sio_directory_t *d, u_char *key,
 void ngx_sio_directory_remove(ngx_sio_directory_t *d, u_char *key,
     ngx_sio_hub_addr_t addr);
 
-/* entries of living workers; reads the whole table without the lock */
+/*
+ * Entries in use, those of workers that are gone included until somebody
+ * meets them.  Read without the lock.
+ */
 size_t ngx_sio_directory_used(ngx_sio_directory_t *d);
+
+/* after the holder of the lock died; under the lock, see ngx_sio_mem.h */
+void ngx_sio_directory_repair(ngx_sio_directory_t *d);
 
 
 #endif /* _NGX_SIO_DIRECTORY_H_INCLUDED_ */

@@ -509,13 +509,14 @@ ngx_sio_hub_done(ngx_sio_hub_t *hub)
 }
 
 
-/* the other structures need none: one store makes each change of theirs */
+/* slots and ring need none: one store makes each change of theirs */
 
 static void
 ngx_sio_hub_repair(void *data)
 {
     ngx_sio_hub_t *hub = data;
 
+    ngx_sio_directory_repair(&hub->directory);
     ngx_sio_journal_repair(&hub->journal);
 }
 
@@ -621,7 +622,9 @@ ngx_sio_hub_wait(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
     p = (u_char *) (w + 1);
 
     for (i = 0; i < nparts; i++) {
-        p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        if (parts[i].len) {
+            p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        }
     }
 
     ngx_queue_insert_tail(&hub->backlog, &w->queue);

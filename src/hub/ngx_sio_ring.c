@@ -106,7 +106,9 @@ ngx_sio_ring_append(ngx_sio_ring_t *ring, ngx_sio_ring_entry_t *e,
     p = ngx_cpymem(ring->data + begin % ring->size, e, NGX_SIO_RING_HEADER);
 
     for (i = 0; i < nparts; i++) {
-        p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        if (parts[i].len) {
+            p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        }
     }
 
     ngx_sio_mem_commit(&h->head, end);
