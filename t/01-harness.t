@@ -157,8 +157,9 @@ EOF
     $backend->on({ type => 'chunks' }, { body => 'abc', chunked => 1 });
     is($ask->('{"type":"chunks"}')->{body}, 'abc', 'chunked');
 
-    $backend->on({ type => 'raw' }, { raw => "HTTP/1.1 200 OK\r\n"
-                                             . "Content-Length: 9\r\n\r\nabc" });
+    $backend->on({ type => 'raw' }, {
+        raw => "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+    });
     is($ask->('{"type":"raw"}')->{status}, 0, 'cut off');
 
     $backend->on({ type => 'reset' }, { close => 'reset' });

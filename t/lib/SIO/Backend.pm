@@ -253,8 +253,8 @@ C<method>.  A reply has, all optional,
 
 In C<json> and C<body> the words C<%sid%>, C<%id%>, C<%ack%>, C<%seq%>,
 C<%namespace%>, C<%event%>, C<%user%> become those of the webhook, and the
-strings C<"%args%">, C<"%attachments%">, C<"%auth%">, C<"%state%"> its members as
-they came: C<< { ack => '%args%' } >> is an echo.
+strings C<"%args%">, C<"%attachments%">, C<"%auth%">, C<"%state%"> its members
+as they came: C<< { ack => '%args%' } >> is an echo.
 
 =head1 METHODS
 

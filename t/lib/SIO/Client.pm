@@ -126,7 +126,7 @@ sub call {
 
         return ($p->{type} == ACK || $p->{type} == BINARY_ACK)
                && $p->{id} == $id;
-    }) // return;
+    }) // return undef;
 
     return $packet->{data};
 }
@@ -198,7 +198,7 @@ sub read_packet {
 
     for ( ;; ) {
         my $left = ($deadline - time) / scale();
-        my $text = $self->{eio}->next($left > 0 ? $left : 0) // return;
+        my $text = $self->{eio}->next($left > 0 ? $left : 0) // return undef;
 
         if ($text =~ /^b(.*)/s) {
             croak 'an attachment without a packet' if !$packet;
@@ -251,7 +251,7 @@ sub wait_for {
 
     for ( ;; ) {
         my $left = ($deadline - time) / scale();
-        my $packet = $self->read_packet($left > 0 ? $left : 0) // return;
+        my $packet = $self->read_packet($left > 0 ? $left : 0) // return undef;
 
         return $packet if $want->($packet);
 
@@ -270,7 +270,7 @@ sub event {
 
         return ($p->{type} == EVENT || $p->{type} == BINARY_EVENT)
                && (!defined $name || $p->{data}[0] eq $name);
-    }, $timeout) // return;
+    }, $timeout) // return undef;
 
     return $packet->{data};
 }
@@ -324,7 +324,9 @@ C<session> takes an L<SIO::EIO> that is open already.
 
 C<join> gives the packet that answered: type 0, or 4 for a refusal.
 
-=item emit($event, @args), emit_to($nsp, $id, $event, @args), call($event, @args)
+=item emit($event, @args), emit_to($nsp, $id, $event, @args)
+
+=item call($event, @args)
 
 C<emit> and C<call> use C</>, or C<< $c->{nsp} >>.
 

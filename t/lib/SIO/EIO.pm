@@ -191,7 +191,7 @@ sub next {
         }
 
         if ($self->{ws}) {
-            $packet = $self->{ws}->recv($left > 0 ? $left : 0) // return;
+            $packet = $self->{ws}->recv($left > 0 ? $left : 0) // return undef;
             $packet = 'b' . encode_base64($packet, '') if $self->{ws}->binary;
 
             push @{ $self->{packets} }, $packet;
@@ -200,7 +200,8 @@ sub next {
 
         $self->{pending} //= $self->get_start;
 
-        my $response = $self->{pending}->wait($left > 0 ? $left : 0) // return;
+        my $response = $self->{pending}->wait($left > 0 ? $left : 0)
+                       // return undef;
 
         delete $self->{pending};
 

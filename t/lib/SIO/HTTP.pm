@@ -260,7 +260,7 @@ sub wait {
     my $deadline = time + ($timeout // $self->{timeout}) * scale();
 
     until ($self->{response} //= $self->parse) {
-        $self->fill($deadline) or return;
+        $self->fill($deadline) or return undef;
     }
 
     my $response = delete $self->{response};
@@ -362,7 +362,7 @@ sub body {
 sub cut {
     my ($self) = @_;
 
-    return if !$self->{eof};
+    return undef if !$self->{eof};
 
     return bless {
         status  => 0,

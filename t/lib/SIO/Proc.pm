@@ -172,7 +172,7 @@ sub line {
 
     for ( ;; ) {
         return $1 if $self->{buffer} =~ s/^(.*?)\r?\n//;
-        return if !$self->fill($deadline);
+        return undef if !$self->fill($deadline);
     }
 }
 
@@ -214,7 +214,7 @@ sub expect {
 
     for ( ;; ) {
         my $left = ($deadline - time) / scale();
-        my $line = $self->line($left > 0 ? $left : 0) // return;
+        my $line = $self->line($left > 0 ? $left : 0) // return undef;
 
         return $line if $line =~ $pattern;
     }
@@ -294,7 +294,7 @@ sub reap {
 sub wait {
     my ($self, $timeout) = @_;
 
-    wait_until($timeout // 10, sub { $self->reap }) or return;
+    wait_until($timeout // 10, sub { $self->reap }) or return undef;
 
     forget($self);
 

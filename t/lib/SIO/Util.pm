@@ -124,7 +124,7 @@ sub wait_until {
         my $value = $condition->();
 
         return $value if $value;
-        return if time >= $deadline;
+        return undef if time >= $deadline;
 
         sleep 0.01;
     }

@@ -159,7 +159,7 @@ sub recv_frame {
 
         return $frame if $frame;
         return { eof => 1, reset => $c->{reset} } if $c->{eof};
-        return if !$c->fill($deadline);
+        return undef if !$c->fill($deadline);
     }
 }
 
@@ -169,7 +169,7 @@ sub parse {
 
     my $buffer = \$self->{c}{buffer};
 
-    return if length $$buffer < 2;
+    return undef if length $$buffer < 2;
 
     my ($first, $length) = unpack 'CC', $$buffer;
     my $mask = $length & 0x80;
@@ -178,19 +178,19 @@ sub parse {
     $length &= 0x7f;
 
     if ($length == 126) {
-        return if length $$buffer < 4;
+        return undef if length $$buffer < 4;
         $length = unpack 'x2n', $$buffer;
         $offset = 4;
 
     } elsif ($length == 127) {
-        return if length $$buffer < 10;
+        return undef if length $$buffer < 10;
         $length = unpack 'x2Q>', $$buffer;
         $offset = 10;
     }
 
     croak 'a server must not mask' if $mask;
 
-    return if length $$buffer < $offset + $length;
+    return undef if length $$buffer < $offset + $length;
 
     my $payload = substr $$buffer, $offset, $length;
 
@@ -215,10 +215,10 @@ sub recv {
     my $message;
 
     for ( ;; ) {
-        return if $self->{closed};
+        return undef if $self->{closed};
 
         my $left = ($deadline - time) / scale();
-        my $f = $self->recv_frame($left > 0 ? $left : 0) // return;
+        my $f = $self->recv_frame($left > 0 ? $left : 0) // return undef;
 
         if ($f->{eof}) {
             $self->{closed} = { code => 1006, reason => '',
@@ -259,7 +259,7 @@ sub wait_close {
     until ($self->{closed}) {
         my $left = ($deadline - time) / scale();
 
-        $self->recv($left > 0 ? $left : 0) // $self->{closed} // return;
+        $self->recv($left > 0 ? $left : 0) // $self->{closed} // return undef;
     }
 
     return $self->{closed};
