@@ -104,6 +104,7 @@ typedef struct {
 static ngx_table_elt_t *ngx_http_socketio_websocket_find(ngx_http_request_t *r,
     const char *name, size_t len);
 static ngx_uint_t ngx_http_socketio_websocket_upgrade(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_socketio_websocket_listed(ngx_str_t *value);
 static ngx_int_t ngx_http_socketio_websocket_protocol(ngx_http_request_t *r,
     ngx_str_t *protocol);
 static ngx_int_t ngx_http_socketio_websocket_header(ngx_http_request_t *r,
@@ -267,7 +268,8 @@ ngx_http_socketio_websocket_find(ngx_http_request_t *r, const char *name,
 static ngx_uint_t
 ngx_http_socketio_websocket_upgrade(ngx_http_request_t *r)
 {
-    u_char           *p, *last;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
     h = r->headers_in.upgrade;
@@ -280,40 +282,59 @@ ngx_http_socketio_websocket_upgrade(ngx_http_request_t *r)
         return 0;
     }
 
-    h = ngx_http_socketio_websocket_find(r, "connection", 10);
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
 
-    if (h == NULL) {
-        return 0;
-    }
+        h = part->elts;
 
-    /* RFC 6455, 4.2.1: a token in a list, not case-sensitive */
-
-    p = h->value.data;
-    last = p + h->value.len;
-
-    for ( ;; ) {
-        while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
-            p++;
-        }
-
-        if ((size_t) (last - p) < sizeof("upgrade") - 1) {
-            return 0;
-        }
-
-        if (ngx_strncasecmp(p, (u_char *) "upgrade", sizeof("upgrade") - 1)
-            == 0)
-        {
-            p += sizeof("upgrade") - 1;
-
-            if (p == last || *p == ',' || *p == ' ' || *p == '\t') {
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == 10
+                && ngx_strncmp(h[i].lowcase_key, "connection", 10) == 0
+                && ngx_http_socketio_websocket_listed(&h[i].value))
+            {
                 return 1;
             }
         }
+    }
 
-        while (p < last && *p != ',') {
+    return 0;
+}
+
+
+/* RFC 6455, 4.2.1: a Connection header has the token "Upgrade", any case. */
+
+static ngx_uint_t
+ngx_http_socketio_websocket_listed(ngx_str_t *value)
+{
+    u_char  *p, *end, *last;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, ',');
+        if (end == NULL) {
+            end = last;
+        }
+
+        while (p < end && (*p == ' ' || *p == '\t')) {
             p++;
         }
+
+        if ((size_t) (end - p) < sizeof("upgrade") - 1
+            || ngx_strncasecmp(p, (u_char *) "upgrade", sizeof("upgrade") - 1)
+               != 0)
+        {
+            continue;
+        }
+
+        p += sizeof("upgrade") - 1;
+
+        if (p == end || *p == ' ' || *p == '\t') {
+            return 1;
+        }
     }
+
+    return 0;
 }
 
 
