@@ -5,6 +5,16 @@
 #include "ngx_sio_base64.h"
 
 
+#define ALPHABET                                                              \
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+/* what the alphabet with 62 and 63 decodes to: the numbers from 0 to 63 */
+
+#define NUMBERS                                                               \
+    "00108310518720928b30d38f41149351559761969b71d79f8218a39259a7a29a"        \
+    "abb2dbafc31cb3d35db7e39ebbf3dfbf"
+
+
 static ngx_sio_test_case_t  encode[] = {
     { "nothing",             ngx_string(""),             " ()"               },
     { "one octet",           ngx_string("f"),            "Zg== (Zg)"         },
@@ -14,6 +24,12 @@ static ngx_sio_test_case_t  encode[] = {
     { "five octets",         ngx_string("fooba"),       "Zm9vYmE= (Zm9vYmE)" },
     { "six octets",          ngx_string("foobar"),      "Zm9vYmFy (Zm9vYmFy)" },
     { "62 and 63",           ngx_string("\xfb\xff"),     "+/8= (-_8)"        },
+    { "all digits",
+      ngx_string("\x00\x10\x83\x10\x51\x87\x20\x92\x8b\x30\xd3\x8f\x41\x14\x93"
+                 "\x51\x55\x97\x61\x96\x9b\x71\xd7\x9f\x82\x18\xa3\x92\x59\xa7"
+                 "\xa2\x9a\xab\xb2\xdb\xaf\xc3\x1c\xb3\xd3\x5d\xb7\xe3\x9e\xbb"
+                 "\xf3\xdf\xbf"),
+      ALPHABET "+/ (" ALPHABET "-_)" },
     { "zeros",               ngx_string("\0\0\0\0"),     "AAAAAA== (AAAAAA)" },
     { "C23 attachment",      ngx_string("\1\2\3"),       "AQID (AQID)"       },
 };
@@ -24,6 +40,12 @@ static ngx_sio_test_case_t  lenient[] = {
     { "three octets",                 ngx_string("AQID"),       "010203"     },
     { "padded once",                  ngx_string("AQI="),       "0102"       },
     { "padded twice",                 ngx_string("AQ=="),       "01"         },
+    { "all digits",
+      ngx_string(ALPHABET "+/"),      NUMBERS },
+    { "C46 all digits, URL-safe",
+      ngx_string(ALPHABET "-_"),      NUMBERS },
+    { "C46 neighbours of digits",
+      ngx_string("A@Q[I`D{,.:"),      "010203" },
     { "C46 unpadded, two left",       ngx_string("AQIDBA"),     "01020304"   },
     { "C46 unpadded, three left",     ngx_string("AQI"),        "0102"       },
     { "C46 one left is dropped",      ngx_string("AQIDB"),      "010203"     },
@@ -47,6 +69,9 @@ static ngx_sio_test_case_t  strict[] = {
     { "padded once",                  ngx_string("AQI="),       "0102"       },
     { "padded twice",                 ngx_string("AQ=="),       "01"         },
     { "both of 62 and 63",            ngx_string("+/8="),       "fbff"       },
+    { "all digits",
+      ngx_string(ALPHABET "+/"),      NUMBERS },
+    { "foreign in front",             ngx_string("!QID"),       "!"          },
     { "unpadded",                     ngx_string("AQI"),        "!"          },
     { "URL-safe",                     ngx_string("-_8="),       "!"          },
     { "blank",                        ngx_string("AQ ID   "),   "!"          },
