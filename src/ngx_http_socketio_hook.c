@@ -59,7 +59,7 @@ static ngx_uint_t *ngx_http_socketio_hook_counter(
     ngx_http_socketio_hook_state_e state);
 static void ngx_http_socketio_hook_turn(ngx_event_t *ev);
 static ngx_uint_t ngx_http_socketio_hook_pending(void);
-static ngx_uint_t ngx_http_socketio_hook_free(
+static ngx_uint_t ngx_http_socketio_hook_startable(
     ngx_http_socketio_hook_lane_t *lane);
 static void ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook);
 static ngx_int_t ngx_http_socketio_hook_post(ngx_http_socketio_hook_t *hook);
@@ -263,7 +263,7 @@ ngx_http_socketio_hook_stat(ngx_http_socketio_hook_stat_t *stat)
 }
 
 
-/* Static zeroes are no empty queues, and a worker has no place to make them. */
+/* Queues of static zeroes are not empty ones. */
 
 static void
 ngx_http_socketio_hook_setup(void)
@@ -399,7 +399,7 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
 
     hook->state = state;
 
-    if (ngx_http_socketio_hook_free(hook->lane)
+    if (ngx_http_socketio_hook_startable(hook->lane)
         || !ngx_queue_empty(&w->stopped))
     {
         ngx_post_event(&w->turn, &ngx_posted_events);
@@ -462,7 +462,7 @@ ngx_http_socketio_hook_turn(ngx_event_t *ev)
         lane = ngx_queue_data(l, ngx_http_socketio_hook_lane_t, link);
 
         for (n = NGX_HTTP_SOCKETIO_HOOK_BATCH;
-             n && ngx_http_socketio_hook_free(lane);
+             n && ngx_http_socketio_hook_startable(lane);
              n--)
         {
             q = ngx_queue_head(&lane->queued);
@@ -498,7 +498,7 @@ ngx_http_socketio_hook_pending(void)
          q != ngx_queue_sentinel(&w->lanes);
          q = ngx_queue_next(q))
     {
-        if (ngx_http_socketio_hook_free(
+        if (ngx_http_socketio_hook_startable(
                      ngx_queue_data(q, ngx_http_socketio_hook_lane_t, link)))
         {
             return 1;
@@ -512,7 +512,7 @@ ngx_http_socketio_hook_pending(void)
 /* Whether the lane has a hook to start and may start it. */
 
 static ngx_uint_t
-ngx_http_socketio_hook_free(ngx_http_socketio_hook_lane_t *lane)
+ngx_http_socketio_hook_startable(ngx_http_socketio_hook_lane_t *lane)
 {
     return !ngx_queue_empty(&lane->queued)
            && lane->flight < lane->lcf->webhook_concurrency;
