@@ -369,6 +369,9 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
 
 unknown:
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "socketio: nobody has the session of entry %ui", kind);
+
     if (kind != NGX_HTTP_SOCKETIO_ABORT) {
         ngx_http_socketio_answer_local(w, waiter, NGX_SIO_ANSWER_UNKNOWN,
                                        NULL);
@@ -494,6 +497,10 @@ ngx_http_socketio_follow(ngx_http_socketio_worker_t *w, ngx_sio_hub_entry_t *e,
             return;
         }
     }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "socketio: no session for entry %ui, hops %uD",
+                   (ngx_uint_t) e->kind, routed->hops);
 
     if (e->kind == NGX_HTTP_SOCKETIO_ABORT
         || e->kind == NGX_HTTP_SOCKETIO_REFUSED)
@@ -886,6 +893,9 @@ ngx_http_socketio_owned(ngx_http_socketio_worker_t *w, ngx_str_t *body)
     parked->owner = owner;
 
     if (!ngx_sio_hub_alive(w->hub, owner)) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "socketio: the new owner is gone");
+
         ngx_http_socketio_answer_local(w, &waiter, NGX_SIO_ANSWER_UNKNOWN,
                                        NULL);
     }
