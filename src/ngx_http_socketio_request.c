@@ -238,9 +238,14 @@ ngx_http_socketio_request_destroy(ngx_http_socketio_request_t *rq)
 
     if (r->blocked > 1) {
 
-        /* a thread or aio has pointers to the request, and calls back */
+        /*
+         * A thread or aio has pointers to the request, and calls back; what
+         * was borrowed from the owner may be gone by then.
+         */
 
-        rq->dead = 1;
+        rq->log_handler = NULL;
+        ngx_str_null(&rq->connection.addr_text);
+
         rq->connection.data = r;
         r->posted_requests = NULL;
         r->write_event_handler = ngx_http_socketio_request_reap;

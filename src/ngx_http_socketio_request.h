@@ -51,9 +51,7 @@ struct ngx_http_socketio_request_s {
     void                              *data;
 
     ngx_http_socketio_request_t       *next;   /* in the free list */
-    unsigned                           done:1;
-    unsigned                           dead:1; /* destroyed, but a thread or
-                                                  aio still works for it */
+    unsigned                           done:1; /* sub is over, rc is set */
 };
 
 
