@@ -75,7 +75,7 @@ ngx_str_t
  * most one of these.
  */
 
-static ngx_queue_t  ngx_http_socketio_backend_flights = {
+ngx_queue_t  ngx_http_socketio_backend_flights = {
     &ngx_http_socketio_backend_flights, &ngx_http_socketio_backend_flights
 };
 
@@ -83,7 +83,7 @@ ngx_queue_t  ngx_http_socketio_backend_remotes = {
     &ngx_http_socketio_backend_remotes, &ngx_http_socketio_backend_remotes
 };
 
-static ngx_queue_t  ngx_http_socketio_backend_stalls = {
+ngx_queue_t  ngx_http_socketio_backend_stalls = {
     &ngx_http_socketio_backend_stalls, &ngx_http_socketio_backend_stalls
 };
 
@@ -846,6 +846,31 @@ ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
 
     if (s) {
         ngx_sio_session_unref(s);
+    }
+}
+
+
+void
+ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer)
+{
+    ngx_sio_session_t  *s;
+
+    s = NULL;
+
+    ngx_http_socketio_backend_count(peer, peer->flight->type,
+                                    NGX_HTTP_SOCKETIO_BACKEND_FAILED);
+
+    ngx_http_socketio_backend_log_failure(peer, "its worker has died", 0);
+
+    if (peer->socket) {
+        s = peer->socket->session;
+        peer->socket->data = NULL;
+    }
+
+    ngx_http_socketio_backend_free(peer);
+
+    if (s) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);
     }
 }
 

@@ -70,8 +70,7 @@ void ngx_http_socketio_backend_disconnect(ngx_sio_socket_t *so,
  * REPLY, addressed to the socket's new owner); events that wait move along.
  * So the entry with the saved session must be in the log before moved().
  *
- * restore: NGX_OK; NGX_ERROR: no memory, no sense, or the worker that saved it
- * has died meanwhile, in which case the socket's end is a sibling's to tell.
+ * restore: NGX_OK; NGX_ERROR: no memory, or no sense.
  */
 size_t ngx_http_socketio_backend_save_length(ngx_sio_socket_t *so);
 u_char *ngx_http_socketio_backend_save(ngx_sio_socket_t *so, u_char *p);
@@ -88,7 +87,10 @@ void ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w,
 void ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead);
 
-/* This worker was declared lost: no outcome will reach it any more. */
+/*
+ * This worker was declared lost: no outcome that it waits for will reach it
+ * any more, nor a socket on its way here.  After its sessions were closed.
+ */
 void ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w);
 
 /* A dead worker's journal record: its disconnect is ours to tell now. */

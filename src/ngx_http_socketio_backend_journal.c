@@ -51,6 +51,10 @@ static ngx_int_t ngx_http_socketio_backend_journal_parts(
 static size_t ngx_http_socketio_backend_journal_length(ngx_str_t *parts);
 static void ngx_http_socketio_backend_journal_warn(
     ngx_http_socketio_peer_t *peer, const char *what);
+static ngx_uint_t ngx_http_socketio_backend_journal_ours(void *data,
+    ngx_sio_hub_addr_t owner);
+static ngx_uint_t ngx_http_socketio_backend_journal_used(ngx_queue_t *queue,
+    ngx_http_socketio_worker_t *w, uint64_t id);
 static ngx_int_t ngx_http_socketio_backend_journal_read(ngx_str_t *record,
     ngx_http_socketio_backend_record_t *head, ngx_str_t *parts);
 static ngx_http_socketio_peer_t *ngx_http_socketio_backend_journal_peer(
@@ -256,6 +260,73 @@ ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w, uint64_t id,
 remove:
 
     (void) ngx_sio_journal_remove(ngx_sio_hub_journal(w->hub), id);
+}
+
+
+/*
+ * Slow, but a worker that has been away for ten seconds is not in a hurry.
+ * There are no sessions any more: peers that have a record are in a queue.
+ */
+
+void
+ngx_http_socketio_backend_journal_review(ngx_http_socketio_worker_t *w)
+{
+    u_char               buf[NGX_SIO_JOURNAL_MAX];
+    uint32_t             cursor;
+    uint64_t             id;
+    ngx_int_t            rc;
+    ngx_str_t            record;
+    ngx_sio_hub_addr_t   self;
+
+    cursor = 0;
+    self = ngx_sio_hub_self(w->hub);
+
+    record.data = buf;
+
+    do {
+        rc = ngx_sio_journal_take(ngx_sio_hub_journal(w->hub), &cursor,
+                                  ngx_http_socketio_backend_journal_ours,
+                                  &self, self, buf, &id, &record.len);
+
+        if (rc == NGX_OK
+            && !ngx_http_socketio_backend_journal_used(
+                    &ngx_http_socketio_backend_flights, w, id)
+            && !ngx_http_socketio_backend_journal_used(
+                    &ngx_http_socketio_backend_stalls, w, id))
+        {
+            ngx_http_socketio_backend_orphan(w, id, &record);
+        }
+
+    } while (rc == NGX_OK || rc == NGX_AGAIN);
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_backend_journal_ours(void *data, ngx_sio_hub_addr_t owner)
+{
+    return ngx_sio_hub_addr_equal(owner, *(ngx_sio_hub_addr_t *) data);
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_backend_journal_used(ngx_queue_t *queue,
+    ngx_http_socketio_worker_t *w, uint64_t id)
+{
+    ngx_queue_t               *q;
+    ngx_http_socketio_peer_t  *peer;
+
+    for (q = ngx_queue_head(queue);
+         q != ngx_queue_sentinel(queue);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (peer->worker == w && peer->journal == id) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -6,8 +6,13 @@
  *     W1: flight ----answer---> pass ---REPLY---> W2: remote flight -> finish
  *
  * If the socket has moved on to W3 before, its peer in W2 is still there,
- * MOVED, and passes the outcome on.  Each waits for its predecessor only, so
- * when a link of the chain dies, the one behind it passes a failure on.
+ * MOVED, and passes the outcome on.
+ *
+ * The journal record travels with the outcome, or with the socket if nothing
+ * is in flight: whoever has it tells the end of the client, and nobody does
+ * so while the backend is still at work on something older.  So if W2 dies, W1
+ * waits for its answer and then tells the end.  If W1 dies, those who find its
+ * record tell it at once, and W2 closes the connection without a word.
  */
 
 #include "ngx_http_socketio_peer.h"
@@ -15,6 +20,20 @@
 
 
 #define NGX_HTTP_SOCKETIO_BACKEND_MOVE_VERSION  1
+
+/* beside ngx_http_socketio_hook_outcome_e: nobody will ever know */
+#define NGX_HTTP_SOCKETIO_BACKEND_MOVE_LOST     0xff
+
+
+/* An entry REPLY, taken apart. */
+
+typedef struct {
+    u_char                           *sid;
+    ngx_sio_hub_addr_t                from;
+    uint32_t                          seq;
+    ngx_uint_t                        lost;    /* result means nothing */
+    ngx_http_socketio_hook_result_t   result;
+} ngx_http_socketio_backend_outcome_t;
 
 
 static size_t ngx_http_socketio_backend_move_item_length(
@@ -31,22 +50,25 @@ static ngx_int_t ngx_http_socketio_backend_move_read_flight(
     ngx_sio_hub_addr_t from);
 static ngx_int_t ngx_http_socketio_backend_move_read_item(
     ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end);
-static ngx_int_t ngx_http_socketio_backend_move_journal(
-    ngx_http_socketio_peer_t *peer, ngx_sio_hub_addr_t from);
+static void ngx_http_socketio_backend_move_home(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 static ngx_int_t ngx_http_socketio_backend_move_encode(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 static ngx_int_t ngx_http_socketio_backend_move_decode(ngx_str_t *body,
-    ngx_http_socketio_hook_result_t *result, ngx_sio_hub_addr_t *from,
-    uint32_t *seq, u_char **sid);
+    ngx_http_socketio_backend_outcome_t *outcome);
 static u_char *ngx_http_socketio_backend_move_str(u_char *p, ngx_str_t *str);
 static u_char *ngx_http_socketio_backend_move_addr(u_char *p,
     ngx_sio_hub_addr_t addr);
 static ngx_int_t ngx_http_socketio_backend_move_read_addr(u_char **pos,
     u_char *end, ngx_sio_hub_addr_t *addr);
+static void ngx_http_socketio_backend_move_down(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t *dead);
+static void ngx_http_socketio_backend_move_recall(
+    ngx_http_socketio_worker_t *w, ngx_queue_t *queue);
 static void ngx_http_socketio_backend_move_land(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
-static void ngx_http_socketio_backend_move_fail(ngx_http_socketio_worker_t *w,
-    ngx_sio_hub_addr_t *dead);
+static void ngx_http_socketio_backend_move_lost(
+    ngx_http_socketio_peer_t *peer);
 
 
 size_t
@@ -208,10 +230,6 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
         }
     }
 
-    if (ngx_http_socketio_backend_move_journal(peer, from) != NGX_OK) {
-        goto failed;
-    }
-
     peer->socket = so;
     so->data = peer;
 
@@ -228,6 +246,8 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
     return NGX_OK;
 
 failed:
+
+    /* its record is ours already and is left to a sibling, in the end */
 
     ngx_http_socketio_backend_free(peer);
 
@@ -399,35 +419,10 @@ ngx_http_socketio_backend_move_read_item(ngx_http_socketio_peer_t *peer,
 }
 
 
-/*
- * If the worker it comes from has died, a sibling may have found the record
- * and be telling the end of this client: then it must come to an end here.
- */
-
-static ngx_int_t
-ngx_http_socketio_backend_move_journal(ngx_http_socketio_peer_t *peer,
-    ngx_sio_hub_addr_t from)
-{
-    ngx_sio_hub_t  *hub;
-
-    hub = peer->worker->hub;
-
-    if (!ngx_sio_hub_alive(hub, from)) {
-        return NGX_ERROR;
-    }
-
-    if (peer->journal == 0) {
-        return NGX_OK;
-    }
-
-    return ngx_sio_journal_chown(ngx_sio_hub_journal(hub), peer->journal,
-                                 ngx_sio_hub_self(hub));
-}
-
-
 void
 ngx_http_socketio_backend_moved(ngx_sio_socket_t *so, ngx_sio_hub_addr_t to)
 {
+    ngx_sio_hub_t             *hub;
     ngx_http_socketio_peer_t  *peer;
 
     peer = so->data;
@@ -436,16 +431,31 @@ ngx_http_socketio_backend_moved(ngx_sio_socket_t *so, ngx_sio_hub_addr_t to)
         return;
     }
 
+    hub = peer->worker->hub;
+
+    if (!ngx_sio_hub_alive(hub, to)) {
+
+        /* nobody is there to take it up, but its end can be told from here */
+
+        ngx_http_socketio_backend_disconnect(so, NGX_SIO_REASON_WORKER_LOST);
+        return;
+    }
+
     so->data = NULL;
 
     if (peer->flight == NULL) {
+
+        if (peer->journal) {
+            (void) ngx_sio_journal_chown(ngx_sio_hub_journal(hub),
+                                         peer->journal, to);
+        }
+
         ngx_http_socketio_backend_free(peer);
         return;
     }
 
     peer->state = NGX_HTTP_SOCKETIO_PEER_MOVED;
     peer->socket = NULL;
-    peer->journal = 0;
     peer->flight->to = to;
 
     ngx_http_socketio_backend_drop_inbox(peer);
@@ -456,6 +466,15 @@ void
 ngx_http_socketio_backend_pass(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result)
 {
+    ngx_http_socketio_flight_t  *flight;
+
+    flight = peer->flight;
+
+    if (!ngx_sio_hub_alive(peer->worker->hub, flight->to)) {
+        ngx_http_socketio_backend_move_home(peer, result);
+        return;
+    }
+
     /* without memory pass_again() makes a failure of it, later */
 
     if (ngx_http_socketio_backend_move_encode(peer, result) != NGX_OK) {
@@ -471,9 +490,10 @@ void
 ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
 {
     ngx_int_t                         rc;
-    ngx_sio_hub_t                    *hub;
-    ngx_http_socketio_flight_t       *flight;
-    ngx_http_socketio_hook_result_t   failed;
+    ngx_sio_hub_t                        *hub;
+    ngx_http_socketio_flight_t           *flight;
+    ngx_http_socketio_hook_result_t       failed;
+    ngx_http_socketio_backend_outcome_t   outcome;
 
     hub = peer->worker->hub;
     flight = peer->flight;
@@ -482,6 +502,19 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
     failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
     failed.reason = "no memory";
 
+    if (!ngx_sio_hub_alive(hub, flight->to)) {
+
+        if (flight->reply.data == NULL
+            || ngx_http_socketio_backend_move_decode(&flight->reply, &outcome)
+               != NGX_OK)
+        {
+            outcome.result = failed;
+        }
+
+        ngx_http_socketio_backend_move_home(peer, &outcome.result);
+        return;
+    }
+
     if (flight->reply.data == NULL
         && ngx_http_socketio_backend_move_encode(peer, &failed) != NGX_OK)
     {
@@ -489,18 +522,10 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
         return;
     }
 
-    if (!ngx_sio_hub_alive(hub, flight->to)) {
-        ngx_http_socketio_backend_free(peer);
-        return;
-    }
-
     rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY, 0, flight->to,
                             &flight->reply, 1, NULL);
 
     if (rc == NGX_DECLINED) {
-        ngx_free(flight->reply.data);
-        flight->reply.data = NULL;
-
         failed.reason = "the answer is too large for the zone";
 
         if (ngx_http_socketio_backend_move_encode(peer, &failed) == NGX_OK) {
@@ -509,12 +534,39 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
         }
     }
 
-    if (rc == NGX_OK) {
+    if (rc != NGX_OK) {
+        ngx_http_socketio_backend_stall(peer);
+        return;
+    }
+
+    if (peer->journal && !flight->lost) {
+        (void) ngx_sio_journal_chown(ngx_sio_hub_journal(hub), peer->journal,
+                                     flight->to);
+    }
+
+    ngx_http_socketio_backend_free(peer);
+}
+
+
+/* The worker that the socket went to has died, so the end is ours to tell. */
+
+static void
+ngx_http_socketio_backend_move_home(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    if (peer->flight->lost) {
         ngx_http_socketio_backend_free(peer);
         return;
     }
 
-    ngx_http_socketio_backend_stall(peer);
+    peer->reason = NGX_SIO_REASON_WORKER_LOST;
+
+    peer->state =
+                (peer->flight->type == NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT)
+                ? NGX_HTTP_SOCKETIO_PEER_ABANDONED
+                : NGX_HTTP_SOCKETIO_PEER_ENDING;
+
+    ngx_http_socketio_backend_finish(peer, result);
 }
 
 
@@ -529,6 +581,11 @@ ngx_http_socketio_backend_move_encode(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_flight_t  *flight;
 
     flight = peer->flight;
+
+    if (flight->reply.data) {
+        ngx_free(flight->reply.data);
+        flight->reply.data = NULL;
+    }
 
     reason.data = (u_char *) (result->reason ? result->reason : "");
     reason.len = ngx_strlen(reason.data) + 1;
@@ -548,7 +605,9 @@ ngx_http_socketio_backend_move_encode(ngx_http_socketio_peer_t *peer,
     p = ngx_http_socketio_backend_move_addr(p,
                                         ngx_sio_hub_self(peer->worker->hub));
     p = ngx_sio_pack_u32(p, flight->seq);
-    p = ngx_sio_pack_u32(p, result->outcome);
+    p = ngx_sio_pack_u32(p, flight->lost
+                            ? NGX_HTTP_SOCKETIO_BACKEND_MOVE_LOST
+                            : result->outcome);
     p = ngx_sio_pack_u32(p, result->status);
     p = ngx_http_socketio_backend_move_str(p, &reason);
     (void) ngx_http_socketio_backend_move_str(p, &result->body);
@@ -560,16 +619,11 @@ ngx_http_socketio_backend_move_encode(ngx_http_socketio_peer_t *peer,
 void
 ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
 {
-    u_char                           *sid;
-    uint32_t                          seq;
-    ngx_queue_t                      *q;
-    ngx_sio_hub_addr_t                from;
-    ngx_http_socketio_peer_t         *peer;
-    ngx_http_socketio_hook_result_t   result;
+    ngx_queue_t                          *q;
+    ngx_http_socketio_peer_t             *peer;
+    ngx_http_socketio_backend_outcome_t   outcome;
 
-    if (ngx_http_socketio_backend_move_decode(body, &result, &from, &seq, &sid)
-        != NGX_OK)
-    {
+    if (ngx_http_socketio_backend_move_decode(body, &outcome) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "socketio: malformed webhook outcome from a worker");
         return;
@@ -582,11 +636,17 @@ ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
         peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
 
         if (peer->worker == w
-            && peer->flight->seq == seq
-            && ngx_sio_hub_addr_equal(peer->flight->from, from)
-            && ngx_memcmp(peer->sid, sid, NGX_SIO_SOCKET_SID_LEN) == 0)
+            && peer->flight->seq == outcome.seq
+            && ngx_sio_hub_addr_equal(peer->flight->from, outcome.from)
+            && ngx_memcmp(peer->sid, outcome.sid, NGX_SIO_SOCKET_SID_LEN) == 0)
         {
-            ngx_http_socketio_backend_move_land(peer, &result);
+            if (outcome.lost) {
+                ngx_http_socketio_backend_move_lost(peer);
+
+            } else {
+                ngx_http_socketio_backend_move_land(peer, &outcome.result);
+            }
+
             return;
         }
     }
@@ -594,44 +654,47 @@ ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
     /* the session could not be restored here */
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "socketio webhook outcome for nobody, seq %uD", seq);
+                   "socketio webhook outcome for nobody, seq %uD",
+                   outcome.seq);
 }
 
 
 static ngx_int_t
 ngx_http_socketio_backend_move_decode(ngx_str_t *body,
-    ngx_http_socketio_hook_result_t *result, ngx_sio_hub_addr_t *from,
-    uint32_t *seq, u_char **sid)
+    ngx_http_socketio_backend_outcome_t *outcome)
 {
     u_char     *pos, *end;
-    uint32_t    outcome, status;
+    uint32_t    code, status;
     ngx_str_t   reason;
 
-    ngx_memzero(result, sizeof(ngx_http_socketio_hook_result_t));
+    ngx_memzero(outcome, sizeof(ngx_http_socketio_backend_outcome_t));
 
     if (body->len < NGX_SIO_SOCKET_SID_LEN) {
         return NGX_DECLINED;
     }
 
-    *sid = body->data;
+    outcome->sid = body->data;
 
     pos = body->data + NGX_SIO_SOCKET_SID_LEN;
     end = body->data + body->len;
 
-    if (ngx_http_socketio_backend_move_read_addr(&pos, end, from) != NGX_OK
-        || ngx_sio_unpack_u32(&pos, end, seq) != NGX_OK
-        || ngx_sio_unpack_u32(&pos, end, &outcome) != NGX_OK
+    if (ngx_http_socketio_backend_move_read_addr(&pos, end, &outcome->from)
+        != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &outcome->seq) != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &code) != NGX_OK
         || ngx_sio_unpack_u32(&pos, end, &status) != NGX_OK
         || ngx_sio_unpack_str(&pos, end, &reason) != NGX_OK
         || reason.len == 0 || reason.data[reason.len - 1] != '\0'
-        || ngx_sio_unpack_str(&pos, end, &result->body) != NGX_OK)
+        || ngx_sio_unpack_str(&pos, end, &outcome->result.body) != NGX_OK)
     {
         return NGX_DECLINED;
     }
 
-    result->outcome = outcome;
-    result->status = status;
-    result->reason = (char *) reason.data;
+    outcome->lost = (code == NGX_HTTP_SOCKETIO_BACKEND_MOVE_LOST);
+
+    outcome->result.outcome = code;
+    outcome->result.status = status;
+    outcome->result.reason = (char *) reason.data;
 
     return NGX_OK;
 }
@@ -677,30 +740,34 @@ void
 ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead)
 {
-    ngx_http_socketio_backend_move_fail(w, &dead);
+    ngx_http_socketio_backend_move_down(w, &dead);
 }
 
 
 void
 ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w)
 {
-    ngx_http_socketio_backend_move_fail(w, NULL);
+    ngx_http_socketio_backend_move_down(w, NULL);
+
+    /* those that were to hear from us have been told that we are no more */
+
+    ngx_http_socketio_backend_move_recall(w,
+                                          &ngx_http_socketio_backend_flights);
+    ngx_http_socketio_backend_move_recall(w,
+                                          &ngx_http_socketio_backend_stalls);
+
+    ngx_http_socketio_backend_journal_review(w);
 }
 
 
 /* dead NULL: whoever it is that they wait for */
 
 static void
-ngx_http_socketio_backend_move_fail(ngx_http_socketio_worker_t *w,
+ngx_http_socketio_backend_move_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t *dead)
 {
-    ngx_queue_t                       queue, *q, *next;
-    ngx_http_socketio_peer_t         *peer;
-    ngx_http_socketio_hook_result_t   failed;
-
-    ngx_memzero(&failed, sizeof(ngx_http_socketio_hook_result_t));
-    failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
-    failed.reason = "the worker that had sent it has died";
+    ngx_queue_t                queue, *q, *next;
+    ngx_http_socketio_peer_t  *peer;
 
     /* the end of one may be the end of others, so they are set aside first */
 
@@ -726,14 +793,37 @@ ngx_http_socketio_backend_move_fail(ngx_http_socketio_worker_t *w,
         q = ngx_queue_head(&queue);
         peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
 
-        ngx_http_socketio_backend_move_land(peer, &failed);
+        ngx_http_socketio_backend_move_lost(peer);
+    }
+}
+
+
+static void
+ngx_http_socketio_backend_move_recall(ngx_http_socketio_worker_t *w,
+    ngx_queue_t *queue)
+{
+    ngx_queue_t               *q;
+    ngx_http_socketio_peer_t  *peer;
+
+    for (q = ngx_queue_head(queue);
+         q != ngx_queue_sentinel(queue);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (peer->worker == w
+            && peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED)
+        {
+            /* an address that is nobody's */
+            peer->flight->to = ngx_sio_hub_addr(NGX_SIO_HUB_ALL, 0);
+        }
     }
 }
 
 
 /*
- * Every way out of here takes the peer out of its queue: it is freed, or what
- * it was waiting for has come, or it stalls.
+ * All of these take the peer out of its queue: it is freed, or what it was
+ * waiting for has come, or it stalls.
  */
 
 static void
@@ -746,4 +836,26 @@ ngx_http_socketio_backend_move_land(ngx_http_socketio_peer_t *peer,
     }
 
     ngx_http_socketio_backend_finish(peer, result);
+}
+
+
+/* The outcome died with the worker that had the journal record, too. */
+
+static void
+ngx_http_socketio_backend_move_lost(ngx_http_socketio_peer_t *peer)
+{
+    ngx_http_socketio_hook_result_t  failed;
+
+    if (peer->state != NGX_HTTP_SOCKETIO_PEER_MOVED) {
+        ngx_http_socketio_backend_forget(peer);
+        return;
+    }
+
+    ngx_memzero(&failed, sizeof(ngx_http_socketio_hook_result_t));
+    failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+    failed.reason = "its worker has died";
+
+    peer->flight->lost = 1;
+
+    ngx_http_socketio_backend_pass(peer, &failed);
 }

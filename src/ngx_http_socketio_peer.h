@@ -11,8 +11,9 @@
  *             |     refused, failed      |
  *             +--------------------------+---------------------------> freed
  *
- *      MOVED: the socket is another worker's now, from whatever state; the
- *      peer stays for the outcome that it has promised to pass on.
+ *      MOVED: the socket is another worker's now, from OPEN or CONNECTING;
+ *      the peer stays for the outcome that it has promised to pass on, and
+ *      is ENDING or ABANDONED again if that worker dies before.
  *
  * Layer:      top.
  * Ownership:  a peer belongs to its socket, and after that to its flight;
@@ -77,6 +78,8 @@ typedef struct {
     uint64_t                      id;          /* as in the item */
     uint32_t                      seq;
     unsigned                      remote:1;
+    unsigned                      lost:1;      /* MOVED: the outcome will never
+                                                  be known */
     ngx_sio_hub_addr_t            from;        /* remote: who passes the outcome
                                                   on to us */
     ngx_sio_hub_addr_t            to;          /* MOVED: whom to pass it to */
@@ -165,11 +168,18 @@ void ngx_http_socketio_backend_stall(ngx_http_socketio_peer_t *peer);
 void ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result);
 
+/* Frees a peer whose end another worker tells; its client has to go. */
+void ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer);
+
 /* A log, valid until the next call, that names the client. */
 ngx_log_t *ngx_http_socketio_backend_log(ngx_http_socketio_peer_t *peer);
 
-/* Flights whose outcome other workers have promised. */
+/* Peers whose webhook is in flight here, or in other workers. */
+extern ngx_queue_t  ngx_http_socketio_backend_flights;
 extern ngx_queue_t  ngx_http_socketio_backend_remotes;
+
+/* Peers that are tried again. */
+extern ngx_queue_t  ngx_http_socketio_backend_stalls;
 
 /* "connect", "event", "ack", "disconnect" */
 extern ngx_str_t
@@ -256,6 +266,9 @@ void ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer);
 ngx_int_t ngx_http_socketio_backend_journal_write(
     ngx_http_socketio_peer_t *peer);
 void ngx_http_socketio_backend_journal_remove(ngx_http_socketio_peer_t *peer);
+
+/* Tells the end of clients whose record is ours, but who are not here. */
+void ngx_http_socketio_backend_journal_review(ngx_http_socketio_worker_t *w);
 
 
 #endif /* _NGX_HTTP_SOCKETIO_PEER_H_INCLUDED_ */
