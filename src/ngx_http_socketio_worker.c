@@ -102,6 +102,8 @@ static void ngx_http_socketio_op_closed(ngx_sio_session_t *s,
     ngx_uint_t reason);
 static ngx_uint_t ngx_http_socketio_op_allowed(ngx_sio_session_t *s,
     ngx_str_t *nsp);
+static void ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so,
+    ngx_uint_t reason);
 static void ngx_http_socketio_op_moved(ngx_sio_session_t *s,
     ngx_sio_socket_t *so);
 static u_char *ngx_http_socketio_op_log(ngx_sio_session_t *s, u_char *buf,
@@ -129,7 +131,7 @@ static const ngx_sio_ops_t  ngx_http_socketio_ops = {
     ngx_http_socketio_backend_connect,
     ngx_http_socketio_backend_event,
     ngx_http_socketio_backend_ack,
-    ngx_http_socketio_backend_disconnect,
+    ngx_http_socketio_op_disconnect,
     ngx_http_socketio_backend_save_length,
     ngx_http_socketio_backend_save,
     ngx_http_socketio_backend_restore,
@@ -1302,6 +1304,20 @@ ngx_http_socketio_op_allowed(ngx_sio_session_t *s, ngx_str_t *nsp)
     lcf = o->loc_conf[ngx_http_socketio_module.ctx_index];
 
     return ngx_http_socketio_namespace_allowed(lcf->namespaces, nsp);
+}
+
+
+/* The access log names the socket that ends last, or ends with its session. */
+
+static void
+ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so, ngx_uint_t reason)
+{
+    if (so->connected && so->session->ws != NULL) {
+        ngx_http_socketio_websocket_note(so->session->ws, so,
+                                         ngx_http_socketio_backend_user(so));
+    }
+
+    ngx_http_socketio_backend_disconnect(so, reason);
 }
 
 
