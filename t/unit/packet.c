@@ -11,7 +11,7 @@
 
 
 /*
- * type[*attachments] namespace[?query] [#id] [payload] [event(args)], with
+ * type[*attachments] namespace [?(query)] [#id] [payload] [event(args)], with
  * "ignore" in front if the packet is to be ignored
  */
 
@@ -188,15 +188,17 @@ static ngx_sio_test_case_t  packets[] = {
 static ngx_sio_test_case_t  revision4[] = {
     { "C84 query is split off",
       ngx_string("0/custom?token=abc&x=1,"),
-      "0 /custom?token=abc&x=1" },
+      "0 /custom ?(token=abc&x=1)" },
     { "C84 query without comma",
-      ngx_string("0/custom?token=abc"),          "0 /custom?token=abc" },
+      ngx_string("0/custom?token=abc"),          "0 /custom ?(token=abc)" },
     { "C84 percent stays",
-      ngx_string("0/custom?a=%2C%20b,"),         "0 /custom?a=%2C%20b" },
+      ngx_string("0/custom?a=%2C%20b,"),         "0 /custom ?(a=%2C%20b)" },
     { "C84 second question mark",
-      ngx_string("0/custom?a=?,"),               "0 /custom?a=?" },
-    { "C84 empty query",          ngx_string("0/custom?,"),    "0 /custom?"  },
-    { "C84 root with a query",    ngx_string("0/?a=1,"),       "0 /?a=1"     },
+      ngx_string("0/custom?a=?,"),               "0 /custom ?(a=?)" },
+    { "C84 empty query",
+      ngx_string("0/custom?,"),                  "0 /custom ?()" },
+    { "C84 root with a query",
+      ngx_string("0/?a=1,"),                     "0 / ?(a=1)" },
     { "C84 comma in the query is malformed",
       ngx_string("0/custom?a=1,2,x"),            "!" },
     { "no query",                 ngx_string("0/custom,"),     "0 /custom"   },
@@ -205,6 +207,33 @@ static ngx_sio_test_case_t  revision4[] = {
       "2 /custom?a=1 [\"a\"] \"a\"()" },
     { "error with a string",      ngx_string("4\"x\""),        "4 / \"x\""   },
     { "C98 reserved names",       ngx_string("2[\"connect\"]"), "!"          },
+};
+
+
+/* what the log will say */
+
+static ngx_sio_test_case_t  reasons[] = {
+    { "nothing",                  ngx_string(""),   "unknown packet type"    },
+    { "below the types",          ngx_string("/"),  "unknown packet type"    },
+    { "above the types",          ngx_string("7"),  "unknown packet type"    },
+    { "no number of attachments",
+      ngx_string("5["),                "illegal number of attachments" },
+    { "no attachments",
+      ngx_string("50-[\"a\"]"),        "illegal number of attachments" },
+    { "eleven attachments",
+      ngx_string("511-[\"a\"]"),       "too many attachments" },
+    { "large id",
+      ngx_string("29007199254740992[\"a\"]"), "too large acknowledgement id" },
+    { "blank",                    ngx_string("2 "), "malformed payload"      },
+    { "bad JSON",                 ngx_string("2["), "malformed payload"      },
+    { "object as event",
+      ngx_string("2{}"),               "payload of a wrong type" },
+    { "no payload",               ngx_string("2"),  "no payload"             },
+    { "empty array",              ngx_string("2[]"), "no event name"         },
+    { "null as name",
+      ngx_string("2[null]"),           "event name of a wrong type" },
+    { "reserved name",
+      ngx_string("2[\"connect\"]"),    "reserved event name" },
 };
 
 
@@ -296,8 +325,9 @@ test_decode(ngx_str_t *in, ngx_uint_t revision)
     ngx_sio_test_str(&p.nsp);
 
     if (p.query.data) {
-        ngx_sio_test_out("?");
+        ngx_sio_test_out(" ?(");
         ngx_sio_test_str(&p.query);
+        ngx_sio_test_out(")");
     }
 
     if (p.id != NGX_SIO_PACKET_NO_ID) {
@@ -330,6 +360,20 @@ static void
 test_revision4(ngx_str_t *in)
 {
     test_decode(in, 4);
+}
+
+
+static void
+test_reason(ngx_str_t *in)
+{
+    const char        *err;
+    ngx_sio_packet_t   p;
+
+    err = "none";
+
+    (void) ngx_sio_packet_decode(in, MAX_ATTACHMENTS, 5, &p, &err);
+
+    ngx_sio_test_out("%s", err);
 }
 
 
@@ -547,6 +591,7 @@ main(void)
     ngx_sio_test_table(inputs, "decode", packets, test_revision5);
     ngx_sio_test_table(inputs, "decode revision 4", revision4,
                        test_revision4);
+    ngx_sio_test_table(inputs, "reason", reasons, test_reason);
     ngx_sio_test_table(inputs, "placeholders", placeholders,
                        test_placeholders);
 
