@@ -89,7 +89,7 @@ void ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
 
 /*
  * This worker was declared lost: no outcome that it waits for will reach it
- * any more, nor a socket on its way here.  After its sessions were closed.
+ * any more, nor a socket on its way here.  Closes the sessions.
  */
 void ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w);
 

@@ -747,6 +747,8 @@ ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
 void
 ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w)
 {
+    ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_TRANSPORT_ERROR);
+
     ngx_http_socketio_backend_move_down(w, NULL);
 
     /* those that were to hear from us have been told that we are no more */
