@@ -277,6 +277,7 @@ struct ngx_sio_session_s {
 
     uint32_t                        refs;
     uint16_t                        paused;      /* sockets that are not read */
+    uint16_t                        nsockets;
     unsigned                        revision:3;  /* 3 or 4 */
     unsigned                        b64:1;       /* no binary on the wire */
     unsigned                        is_dirty:1;

@@ -239,9 +239,15 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
     ngx_sio_socket_t  *so;
 
     static ngx_str_t   invalid = ngx_string("Invalid namespace");
+    static ngx_str_t   many = ngx_string("Too many namespaces");
 
     if (!s->engine->ops->allowed(s, &p->nsp)) {
         ngx_sio_socket_send_error(s, &p->nsp, &invalid, NULL);
+        return NGX_OK;
+    }
+
+    if (s->nsockets == NGX_SIO_MAX_SOCKETS) {
+        ngx_sio_socket_send_error(s, &p->nsp, &many, NULL);
         return NGX_OK;
     }
 
@@ -531,6 +537,8 @@ ngx_sio_socket_create(ngx_sio_session_t *s, ngx_str_t *nsp, u_char *sid)
     ngx_queue_insert_tail(&s->sockets, &so->link);
     ngx_rbtree_insert(&s->engine->sockets, &so->node);
 
+    s->nsockets++;
+
     return so;
 }
 
@@ -556,6 +564,8 @@ ngx_sio_socket_free(ngx_sio_socket_t *so)
 
     ngx_queue_remove(&so->link);
     ngx_rbtree_delete(&e->sockets, &so->node);
+
+    so->session->nsockets--;
 
     ngx_sio_nsp_unref(so->nsp);
     ngx_free(so);

@@ -47,7 +47,13 @@ struct ngx_sio_ack_s {
 };
 
 
-#define NGX_SIO_MAX_ACKS  1024             /* awaited from one socket */
+#define NGX_SIO_MAX_ACKS     1024          /* awaited from one socket */
+
+/*
+ * Sockets of one session: a client may not fill the memory of a worker with
+ * namespaces, and with so many a list finds one fast enough.
+ */
+#define NGX_SIO_MAX_SOCKETS  256
 
 
 /*
