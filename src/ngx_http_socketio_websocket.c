@@ -171,7 +171,7 @@ static ngx_int_t ngx_http_socketio_websocket_goodbye(
 static ngx_sio_session_t *ngx_http_socketio_websocket_forget(
     ngx_http_socketio_websocket_t *ws, ngx_uint_t reason);
 static void ngx_http_socketio_websocket_end(ngx_http_socketio_websocket_t *ws,
-    ngx_uint_t code, ngx_uint_t discard);
+    ngx_uint_t code);
 static void ngx_http_socketio_websocket_finish(
     ngx_http_socketio_websocket_t *ws, ngx_uint_t reason);
 static void ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws);
@@ -652,6 +652,9 @@ ngx_http_socketio_websocket_opening(ngx_http_request_t *r)
     c = r->connection;
     wev = c->write;
 
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "socketio websocket: 101 was blocked");
+
     if (wev->timedout) {
         c->timedout = 1;
         ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
@@ -765,7 +768,7 @@ ngx_http_socketio_websocket_detach(ngx_event_t *ev)
     ws->refs++;
 
     if (ws->session == NULL) {
-        ngx_http_socketio_websocket_end(ws, ws->code, 0);
+        ngx_http_socketio_websocket_end(ws, 0);
 
     } else {
         ngx_http_socketio_websocket_output(ws);
@@ -1311,11 +1314,8 @@ ngx_http_socketio_websocket_left(ngx_http_socketio_websocket_t *ws,
 
     ngx_sio_session_ws_gone(s, ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
 
-    if (code == NGX_SIO_WS_NO_STATUS) {
-        code = 0;
-    }
-
-    ngx_http_socketio_websocket_end(ws, code, 1);
+    ngx_http_socketio_websocket_end(ws,
+                                    code == NGX_SIO_WS_NO_STATUS ? 0 : code);
 }
 
 
@@ -1340,7 +1340,7 @@ ngx_http_socketio_websocket_error(ngx_http_socketio_websocket_t *ws,
 
     ngx_sio_session_ws_gone(s, ws, NGX_SIO_REASON_TRANSPORT_ERROR);
 
-    ngx_http_socketio_websocket_end(ws, code, 1);
+    ngx_http_socketio_websocket_end(ws, code);
 }
 
 
@@ -1735,7 +1735,11 @@ ngx_http_socketio_websocket_close(ngx_sio_session_t *s, void *data,
 
     (void) ngx_http_socketio_websocket_forget(ws, reason);
 
-    ngx_http_socketio_websocket_end(ws, 0, discard);
+    if (discard) {
+        ngx_sio_out_truncate(&ws->out);
+    }
+
+    ngx_http_socketio_websocket_end(ws, 0);
 
     ngx_http_socketio_websocket_release(ws);
 }
@@ -1758,19 +1762,15 @@ ngx_http_socketio_websocket_forget(ngx_http_socketio_websocket_t *ws,
 }
 
 
-/* The session is gone: what is queued leaves, or is dropped, then we do. */
+/* The session is gone: what is queued leaves, then we do. */
 
 static void
 ngx_http_socketio_websocket_end(ngx_http_socketio_websocket_t *ws,
-    ngx_uint_t code, ngx_uint_t discard)
+    ngx_uint_t code)
 {
     ngx_connection_t  *c;
 
     ws->code = code;
-
-    if (discard) {
-        ngx_sio_out_truncate(&ws->out);
-    }
 
     ngx_http_socketio_websocket_drop(&ws->message);
 
@@ -1906,7 +1906,10 @@ ngx_http_socketio_websocket_note(void *data, ngx_sio_socket_t *so,
     ngx_memcpy(note->sid, so->sid, NGX_SIO_SOCKET_SID_LEN);
 
     p = ngx_cpymem(note->data, nsp->data, nsp->len);
-    ngx_memcpy(p, user->data, user->len);
+
+    if (user->len) {
+        ngx_memcpy(p, user->data, user->len);
+    }
 
     if (ws->note != NULL) {
         ngx_free(ws->note);
