@@ -131,8 +131,8 @@ void *ngx_sio_hub_data(ngx_sio_hub_t *hub);
 
 /*
  * Appends an entry of the parts one behind the other.  "to" is a worker or
- * ngx_sio_hub_addr_all().  Never calls back: own entries, too, come through
- * ops->entry later.
+ * ngx_sio_hub_addr_all(); what is sent to a worker that is gone reaches
+ * nobody.  Never calls back: own entries, too, come through ops->entry later.
  *
  *   NGX_OK        in the log, or in the backlog of this worker in order;
  *                 with members != NULL always in the log, and *members are

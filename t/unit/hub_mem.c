@@ -3,6 +3,7 @@
 /* libs: -lpthread */
 
 #include "hub_test.h"
+#include <sys/resource.h>
 
 
 static ngx_uint_t  repairs;
@@ -279,6 +280,48 @@ strangers(void)
 }
 
 
+/* no descriptor is left: neither /proc nor a memfd can be opened */
+
+static int
+attaches_without_descriptors(void *data)
+{
+    size_t          size;
+    u_char         *p;
+    struct rlimit   limit;
+    ngx_sio_mem_t  *mem;
+
+    (void) data;
+
+    limit.rlim_cur = 3;
+    limit.rlim_max = 3;
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) == -1) {
+        return 1;
+    }
+
+    mem = hub_test_attach("anonymous", HUB_TEST_SIZE);
+    p = ngx_sio_mem_region(mem, NGX_SIO_MEM_JOURNAL, &size);
+    p[size - 1] = 1;
+
+    if (mem != hub_test_attach("anonymous", HUB_TEST_SIZE)) {
+        return 2;
+    }
+
+    (void) hub_test_wait(hub_test_child(dies_locked, mem));
+
+    return ngx_sio_mem_lock(mem) == NGX_OK ? 0 : 3;
+}
+
+
+static void
+fallback(void)
+{
+    hub_test_ok(hub_test_wait(hub_test_child(attaches_without_descriptors,
+                                             NULL)) == 0,
+                "without memfd a reload finds the zone, and the lock works");
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -291,6 +334,7 @@ main(int argc, char **argv)
     locks();
     upgrade(argv[0]);
     strangers();
+    fallback();
 
     return hub_test_done();
 }
