@@ -276,6 +276,10 @@ subtest 'programs' => sub {
     $cat->send({ a => 1 });
     is_deeply($cat->json, { a => 1 }, 'lines');
     ok(!defined $cat->line(0.1), 'none');
+    $cat->send({ $_ => 1 }) for qw(a b c);
+    is_deeply($cat->json_with('c'), { c => 1 }, 'out of order');
+    is_deeply($cat->json_with('b'), { b => 1 }, 'one that was kept');
+    is_deeply($cat->json, { a => 1 }, 'and the other');
     $cat->send('x');
     $cat->send('y');
     is($cat->expect(qr/y/), 'y', 'the one we want');

@@ -25,6 +25,7 @@ sub spawn {
         name   => $option{name} // join(' ', @$command),
         stderr => $option{stderr} // "$dir/stderr." . ++$serial,
         buffer => '',
+        kept   => [],
         owner  => $$,
     }, $class;
 
@@ -168,6 +169,15 @@ sub close_stdin {
 sub line {
     my ($self, $timeout) = @_;
 
+    return shift @{ $self->{kept} } if @{ $self->{kept} };
+
+    return $self->read_line($timeout);
+}
+
+
+sub read_line {
+    my ($self, $timeout) = @_;
+
     my $deadline = time + ($timeout // 10) * scale();
 
     for ( ;; ) {
@@ -180,30 +190,40 @@ sub line {
 sub json {
     my ($self, $timeout) = @_;
 
-    my $line = $self->line($timeout);
-
-    if (!defined $line) {
-        croak "$self->{name}: ", $self->{eof} ? 'no more output' : 'timed out',
-              "\n", SIO::Util::tail($self->stderr, 20);
-    }
-
-    return $json->decode($line);
+    return $json->decode($self->line($timeout) // $self->no_line);
 }
 
 
-# The next line with this member; a line about an upgrade may come at any time.
+# The next line with this member.  Others, say about an upgrade, which may come
+# at any time, stay for later.
 
 sub json_with {
     my ($self, $name, $timeout) = @_;
 
     my $deadline = time + ($timeout // 10) * scale();
+    my @lines = splice @{ $self->{kept} };
 
     for ( ;; ) {
         my $left = ($deadline - time) / scale();
-        my $value = $self->json($left > 0 ? $left : 0);
+        my $line = shift @lines // $self->read_line($left > 0 ? $left : 0)
+                   // $self->no_line;
+        my $value = $json->decode($line);
 
-        return $value if exists $value->{$name};
+        if (exists $value->{$name}) {
+            push @{ $self->{kept} }, @lines;
+            return $value;
+        }
+
+        push @{ $self->{kept} }, $line;
     }
+}
+
+
+sub no_line {
+    my ($self) = @_;
+
+    croak "$self->{name}: ", $self->{eof} ? 'no more output' : 'timed out',
+          "\n", SIO::Util::tail($self->stderr, 20);
 }
 
 
@@ -385,8 +405,8 @@ The next line of output, the next line that matches; undef when there is none.
 
 =item json($timeout), json_with($name, $timeout)
 
-The next line decoded, the next one that has this member; dies when there is
-none.
+The next line decoded, the next one that has this member, while those before it
+stay for later; dies when there is none.
 
 =item send($line_or_structure), close_stdin, stderr, running, pid
 
