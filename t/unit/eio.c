@@ -124,6 +124,8 @@ static ngx_sio_test_case_t  v3_binary[] = {
     { "no length",                ngx_string("\0\xff" "2"),    "!"           },
     { "length without an end",    ngx_string("\0\1"),          "!"           },
     { "length in ASCII",          ngx_string("\0" "1\xff" "2"), "!"          },
+    { "length digit of 10",
+      ngx_string("\0\x0a\xff" "4123456789"),    "!" },
     { "too short",                ngx_string("\0\3\xff" "42"), "!"           },
     { "too short behind a good packet",
       ngx_string("\0\1\xff" "2" "\0\3\xff" "42"), "2()!" },
