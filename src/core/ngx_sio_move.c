@@ -33,6 +33,8 @@ static size_t ngx_sio_pending_save_length(ngx_sio_pending_t *pending);
 static u_char *ngx_sio_pending_save(ngx_sio_pending_t *pending, u_char *p);
 static ngx_int_t ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos,
     u_char *end);
+static ngx_int_t ngx_sio_rest_restore(ngx_sio_session_t *s, u_char **pos,
+    u_char *end);
 
 
 size_t
@@ -41,6 +43,7 @@ ngx_sio_session_save_length(ngx_sio_session_t *s)
     return sizeof(ngx_sio_saved_t)
            + ngx_sio_out_save_length(&s->own)
            + ngx_sio_pending_save_length(s->pending)
+           + 2 * sizeof(uint32_t) + (s->rest ? s->rest->body.len : 0)
            + ngx_sio_sockets_save_length(s);
 }
 
@@ -68,6 +71,12 @@ ngx_sio_session_save(ngx_sio_session_t *s, u_char *p)
     p = ngx_sio_pack(p, &saved, sizeof(ngx_sio_saved_t));
     p = ngx_sio_out_save(&s->own, p);
     p = ngx_sio_pending_save(s->pending, p);
+
+    p = ngx_sio_pack_u32(p, s->rest ? s->rest->form + 1 : 0);
+
+    if (s->rest != NULL) {
+        p = ngx_sio_pack_str(p, &s->rest->body);
+    }
 
     return ngx_sio_sockets_save(s, p);
 }
@@ -108,6 +117,7 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
 
     if (ngx_sio_out_restore(s, &pos, end) != NGX_OK
         || ngx_sio_pending_restore(s, &pos, end) != NGX_OK
+        || ngx_sio_rest_restore(s, &pos, end) != NGX_OK
         || ngx_sio_sockets_restore(s, &pos, end) != NGX_OK)
     {
         ngx_sio_session_drop(s);
@@ -309,4 +319,26 @@ ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sio_rest_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    uint32_t   form;
+    ngx_str_t  body;
+
+    if (ngx_sio_unpack_u32(pos, end, &form) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (form == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_sio_unpack_str(pos, end, &body) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_sio_session_keep(s, &body, form - 1);
 }

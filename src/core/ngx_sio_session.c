@@ -74,6 +74,8 @@ static void ngx_sio_session_body(ngx_sio_session_t *s, ngx_str_t *body,
     ngx_uint_t octets);
 static ngx_int_t ngx_sio_session_payload(ngx_sio_session_t *s,
     ngx_str_t *body, ngx_uint_t form);
+static void ngx_sio_session_continue(ngx_sio_session_t *s);
+static void ngx_sio_session_malformed(ngx_sio_session_t *s);
 static void ngx_sio_session_post_finished(ngx_sio_session_t *s,
     ngx_sio_waiter_t *w);
 static void ngx_sio_session_upgrade(ngx_sio_session_t *s);
@@ -757,8 +759,8 @@ ngx_sio_session_post_finished(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
         return;
     }
 
-    if (s->paused && s->state->post == NGX_SIO_POST_ACCEPTED
-        && !s->upgrading)
+    if (s->state->post == NGX_SIO_POST_ACCEPTED
+        && (s->rest != NULL || (s->paused && !s->upgrading)))
     {
         return;
     }
@@ -834,21 +836,37 @@ ngx_sio_session_body(ngx_sio_session_t *s, ngx_str_t *body, ngx_uint_t octets)
     }
 
     if (rc == NGX_DECLINED) {
-        ngx_log_error(NGX_LOG_INFO, &e->log, 0,
-                      "client sent a malformed payload");
-
-        e->counters[NGX_SIO_COUNT_PARSE_ERRORS]++;
-
-        ngx_sio_session_close(s, NGX_SIO_REASON_PARSE_ERROR);
+        ngx_sio_session_malformed(s);
     }
 }
 
+
+static void
+ngx_sio_session_malformed(ngx_sio_session_t *s)
+{
+    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+                  "client sent a malformed payload");
+
+    s->engine->counters[NGX_SIO_COUNT_PARSE_ERRORS]++;
+
+    ngx_sio_session_close(s, NGX_SIO_REASON_PARSE_ERROR);
+}
+
+
+/*
+ * Stops when the backend has enough to do, and keeps the rest as it came: as
+ * events it would take many times the room.
+ *
+ *   NGX_DONE      all was taken, or kept, or the session has closed
+ *   NGX_DECLINED  malformed
+ */
 
 static ngx_int_t
 ngx_sio_session_payload(ngx_sio_session_t *s, ngx_str_t *body,
     ngx_uint_t form)
 {
     ngx_int_t              rc;
+    ngx_str_t              rest;
     ngx_sio_eio_packet_t   pkt;
     ngx_sio_eio_payload_t  payload;
 
@@ -866,6 +884,76 @@ ngx_sio_session_payload(ngx_sio_session_t *s, ngx_str_t *body,
         if (s->state->post != NGX_SIO_POST_ACCEPTED) {
             return NGX_DONE;    /* what follows a close is dropped */
         }
+
+        if (s->paused && !payload.done) {
+            rest.data = payload.pos;
+            rest.len = payload.end - payload.pos;
+
+            if (ngx_sio_session_keep(s, &rest, form) != NGX_OK) {
+                ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+            }
+
+            return NGX_DONE;
+        }
+    }
+}
+
+
+/* NGX_OK, NGX_ERROR: no memory.  What is kept already is only shortened. */
+
+ngx_int_t
+ngx_sio_session_keep(ngx_sio_session_t *s, ngx_str_t *body, ngx_uint_t form)
+{
+    ngx_sio_rest_t  *rest;
+
+    if (s->rest != NULL) {
+        s->rest->body = *body;
+        return NGX_OK;
+    }
+
+    rest = ngx_alloc(sizeof(ngx_sio_rest_t) + body->len, &s->engine->log);
+    if (rest == NULL) {
+        return NGX_ERROR;
+    }
+
+    rest->form = form;
+    rest->body.len = body->len;
+    rest->body.data = (u_char *) (rest + 1);
+    ngx_memcpy(rest->body.data, body->data, body->len);
+
+    s->rest = rest;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_sio_session_continue(ngx_sio_session_t *s)
+{
+    u_char            *left;
+    ngx_int_t          rc;
+    ngx_sio_rest_t    *rest;
+    ngx_sio_waiter_t   waiter;
+
+    rest = s->rest;
+    left = rest->body.data;
+
+    rc = ngx_sio_session_payload(s, &rest->body, rest->form);
+
+    if (rc == NGX_DECLINED) {
+        ngx_sio_session_malformed(s);
+    }
+
+    if (s->rest == NULL || (s->paused && s->rest->body.data != left)) {
+        return;     /* closed meanwhile, or there is more */
+    }
+
+    ngx_free(rest);
+    s->rest = NULL;
+
+    if (ngx_sio_waiter_set(&s->post)) {
+        waiter = s->post;
+        ngx_sio_session_post_finished(s, &waiter);
     }
 }
 
@@ -900,7 +988,9 @@ ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
 
     if (!binary && data->len == 1 && data->data[0] == '5') {
 
-        if (ngx_sio_waiter_set(&s->post) && !s->post_done) {
+        if ((ngx_sio_waiter_set(&s->post) && !s->post_done)
+            || s->rest != NULL)
+        {
             s->upgrading = 1;
             return;
         }
@@ -1234,6 +1324,10 @@ ngx_sio_engine_flush(ngx_event_t *ev)
             if (s->greet) {
                 s->greet = 0;
                 (void) ngx_sio_socket_implicit(s);
+            }
+
+            if (s->rest != NULL && !s->paused) {
+                ngx_sio_session_continue(s);
             }
 
             s->state->flush(s);
@@ -1573,6 +1667,11 @@ ngx_sio_session_unlink(ngx_sio_session_t *s)
 
     ngx_sio_pending_free(s);
     ngx_sio_out_clear(&s->own);
+
+    if (s->rest != NULL) {
+        ngx_free(s->rest);
+        s->rest = NULL;
+    }
 }
 
 
@@ -1627,11 +1726,13 @@ ngx_sio_session_restored(ngx_sio_session_t *s)
 {
     ngx_sio_session_arm(s);
 
-    if (!ngx_sio_out_empty(&s->own)) {
+    if (!ngx_sio_out_empty(&s->own) || s->rest != NULL) {
         ngx_sio_session_set_dirty(s);
     }
 
-    if (ngx_sio_waiter_set(&s->post) && s->post_done && !s->paused) {
+    if (ngx_sio_waiter_set(&s->post) && s->post_done && !s->paused
+        && s->rest == NULL)
+    {
         ngx_sio_session_answer(s, &s->post, NGX_SIO_ANSWER_OK);
     }
 }
@@ -1694,6 +1795,14 @@ ngx_sio_session_resume(ngx_sio_session_t *s)
                                             + s->conf->ping_timeout
                                           : s->conf->ping_timeout);
         ngx_sio_session_arm(s);
+    }
+
+    if (s->rest != NULL) {
+
+        /* at the end of the turn: the caller may be within a reply */
+
+        ngx_sio_session_set_dirty(s);
+        return;
     }
 
     if (ngx_sio_waiter_set(&s->post) && s->post_done) {

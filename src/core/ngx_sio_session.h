@@ -244,6 +244,15 @@ typedef struct {
 } ngx_sio_pending_t;
 
 
+/* Packets of a POST that came while the backend had enough to do. */
+
+typedef struct {
+    ngx_uint_t              form;          /* ngx_sio_eio_form_e */
+    ngx_str_t               body;          /* what is left; data is within the
+                                              allocation of this */
+} ngx_sio_rest_t;
+
+
 struct ngx_sio_session_s {
     ngx_rbtree_node_t               node;        /* engine->sessions */
     ngx_queue_t                     all;         /* engine->all */
@@ -260,6 +269,8 @@ struct ngx_sio_session_s {
     ngx_sio_out_t                  *out;         /* the one in charge */
     ngx_sio_out_t                  *ws_out;      /* queue of ws */
     ngx_sio_pending_t              *pending;     /* attachments due, or NULL */
+    ngx_sio_rest_t                 *rest;        /* of the POST that waits for
+                                                    its answer, or NULL */
 
     ngx_sio_waiter_t                poll;        /* a GET that waits */
     ngx_sio_waiter_t                post;        /* a POST in its body, or
@@ -423,6 +434,8 @@ void ngx_sio_session_unref(ngx_sio_session_t *s);
  * short (then nothing is left behind).
  */
 ngx_uint_t ngx_sio_session_movable(ngx_sio_session_t *s);
+ngx_int_t ngx_sio_session_keep(ngx_sio_session_t *s, ngx_str_t *body,
+    ngx_uint_t form);
 size_t ngx_sio_session_save_length(ngx_sio_session_t *s);
 u_char *ngx_sio_session_save(ngx_sio_session_t *s, u_char *p);
 void ngx_sio_session_moved(ngx_sio_session_t *s);
