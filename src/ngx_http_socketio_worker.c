@@ -1107,8 +1107,8 @@ ngx_http_socketio_shutdown(ngx_sio_hub_t *hub)
 
 
 /*
- * The others believe this worker dead, and have told the backends so.  What it
- * has missed in the log cannot be made good, so its clients begin anew.
+ * The others took this worker for dead.  What it has missed in the log cannot
+ * be made good, so its clients begin anew; their ends are its own to tell.
  */
 
 static void
