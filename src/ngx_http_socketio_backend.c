@@ -13,6 +13,8 @@
 #define NGX_HTTP_SOCKETIO_BACKEND_LOG_NAME   64
 
 
+static char *ngx_http_socketio_backend_ask(ngx_http_socketio_peer_t *peer,
+    ngx_str_t *auth);
 static void ngx_http_socketio_backend_take(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_item_t *item);
 static ngx_int_t ngx_http_socketio_backend_start(
@@ -22,6 +24,8 @@ static void ngx_http_socketio_backend_ctx(ngx_http_socketio_flight_t *flight);
 static ngx_int_t ngx_http_socketio_backend_name(
     ngx_http_socketio_flight_t *flight, ngx_str_t *event);
 static void ngx_http_socketio_backend_land(ngx_http_socketio_peer_t *peer);
+static void ngx_http_socketio_backend_flight_free(
+    ngx_http_socketio_flight_t *flight);
 static void ngx_http_socketio_backend_handler(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_connected(
@@ -93,8 +97,8 @@ static ngx_event_t  ngx_http_socketio_backend_timer;
 void
 ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth)
 {
+    char                          *err;
     ngx_str_t                     *nsp;
-    ngx_http_socketio_item_t       item;
     ngx_http_socketio_peer_t      *peer;
     ngx_http_socketio_origin_t    *origin;
     ngx_http_socketio_loc_conf_t  *lcf;
@@ -129,6 +133,30 @@ ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth)
     peer->socket = so;
     so->data = peer;
 
+    err = ngx_http_socketio_backend_ask(peer, auth);
+
+    if (err) {
+        ngx_http_socketio_backend_failed(peer, err, 0);
+        return;
+    }
+
+    if (peer->flight == NULL) {
+        peer->state = NGX_HTTP_SOCKETIO_PEER_OPEN;
+        ngx_sio_socket_accept(so);
+    }
+}
+
+
+/* Sends the connect webhook if one is wanted; what went wrong, or NULL. */
+
+static char *
+ngx_http_socketio_backend_ask(ngx_http_socketio_peer_t *peer, ngx_str_t *auth)
+{
+    ngx_http_socketio_item_t       item;
+    ngx_http_socketio_loc_conf_t  *lcf;
+
+    lcf = ngx_http_socketio_peer_lcf(peer);
+
     if (ngx_http_socketio_peer_wants(lcf, NGX_HTTP_SOCKETIO_CONNECT)) {
 
         ngx_memzero(&item, sizeof(ngx_http_socketio_item_t));
@@ -138,8 +166,7 @@ ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth)
         item.args = *auth;
 
         if (ngx_http_socketio_backend_start(peer, &item) != NGX_OK) {
-            ngx_http_socketio_backend_failed(peer, "no memory", 0);
-            return;
+            return "no memory";
         }
     }
 
@@ -152,15 +179,10 @@ ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth)
     if (ngx_http_socketio_peer_wants(lcf, NGX_HTTP_SOCKETIO_DISCONNECT)
         && ngx_http_socketio_backend_journal_write(peer) != NGX_OK)
     {
-        ngx_http_socketio_backend_failed(peer, "its end could not be "
-                                         "remembered", 0);
-        return;
+        return "its end could not be remembered";
     }
 
-    if (peer->flight == NULL) {
-        peer->state = NGX_HTTP_SOCKETIO_PEER_OPEN;
-        ngx_sio_socket_accept(so);
-    }
+    return NULL;
 }
 
 
@@ -600,11 +622,6 @@ ngx_http_socketio_backend_start(ngx_http_socketio_peer_t *peer,
         || ngx_http_socketio_hook_send(hook) != NGX_OK)
     {
         ngx_http_socketio_hook_done(hook);
-
-        if (hook->body.data) {
-            ngx_free(hook->body.data);
-        }
-
         goto failed;
     }
 
@@ -627,11 +644,7 @@ ngx_http_socketio_backend_start(ngx_http_socketio_peer_t *peer,
 
 failed:
 
-    if (flight->event.data) {
-        ngx_free(flight->event.data);
-    }
-
-    ngx_free(flight);
+    ngx_http_socketio_backend_flight_free(flight);
 
     return NGX_ERROR;
 }
@@ -778,6 +791,16 @@ ngx_http_socketio_backend_land(ngx_http_socketio_peer_t *peer)
 
     if (!flight->remote) {
         ngx_http_socketio_hook_done(&flight->hook);
+    }
+
+    ngx_http_socketio_backend_flight_free(flight);
+}
+
+
+static void
+ngx_http_socketio_backend_flight_free(ngx_http_socketio_flight_t *flight)
+{
+    if (flight->hook.body.data) {
         ngx_free(flight->hook.body.data);
     }
 
@@ -1213,8 +1236,18 @@ static void
 ngx_http_socketio_backend_log_failure(ngx_http_socketio_peer_t *peer,
     char *reason, ngx_uint_t status)
 {
-    ngx_log_error(NGX_LOG_ERR, ngx_http_socketio_backend_log(peer), 0,
-                  "socketio: webhook failed: %s, status %ui", reason, status);
+    ngx_log_t  *log;
+
+    log = ngx_http_socketio_backend_log(peer);
+
+    if (status) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "socketio: webhook failed: %s, status %ui",
+                      reason, status);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, log, 0, "socketio: webhook failed: %s", reason);
 }
 
 

@@ -40,6 +40,8 @@ static size_t ngx_http_socketio_backend_move_item_length(
     ngx_http_socketio_item_t *item);
 static u_char *ngx_http_socketio_backend_move_item(
     ngx_http_socketio_item_t *item, u_char *p);
+static ngx_int_t ngx_http_socketio_backend_move_read(
+    ngx_http_socketio_peer_t *peer, ngx_str_t *saved);
 static ngx_int_t ngx_http_socketio_backend_move_read_peer(
     ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end,
     ngx_sio_hub_addr_t *from);
@@ -186,10 +188,7 @@ ngx_http_socketio_backend_move_item(ngx_http_socketio_item_t *item, u_char *p)
 ngx_int_t
 ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
 {
-    u_char                    *pos, *end;
-    uint32_t                   n;
     ngx_str_t                 *nsp;
-    ngx_sio_hub_addr_t         from;
     ngx_http_socketio_peer_t  *peer;
 
     if (saved->len == 0) {
@@ -210,24 +209,12 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
         return NGX_ERROR;
     }
 
-    pos = saved->data;
-    end = saved->data + saved->len;
+    if (ngx_http_socketio_backend_move_read(peer, saved) != NGX_OK) {
 
-    if (ngx_http_socketio_backend_move_read_peer(peer, &pos, end, &from)
-        != NGX_OK
-        || ngx_http_socketio_backend_move_read_flight(peer, &pos, end, from)
-        != NGX_OK
-        || ngx_sio_unpack_u32(&pos, end, &n) != NGX_OK)
-    {
-        goto failed;
-    }
+        /* its record, if it is ours by now, is left to a sibling */
 
-    while (n-- > 0) {
-        if (ngx_http_socketio_backend_move_read_item(peer, &pos, end)
-            != NGX_OK)
-        {
-            goto failed;
-        }
+        ngx_http_socketio_backend_free(peer);
+        return NGX_ERROR;
     }
 
     peer->socket = so;
@@ -244,14 +231,38 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
     ngx_http_socketio_backend_pressure(peer);
 
     return NGX_OK;
+}
 
-failed:
 
-    /* its record is ours already and is left to a sibling, in the end */
+static ngx_int_t
+ngx_http_socketio_backend_move_read(ngx_http_socketio_peer_t *peer,
+    ngx_str_t *saved)
+{
+    u_char              *pos, *end;
+    uint32_t             n;
+    ngx_sio_hub_addr_t   from;
 
-    ngx_http_socketio_backend_free(peer);
+    pos = saved->data;
+    end = saved->data + saved->len;
 
-    return NGX_ERROR;
+    if (ngx_http_socketio_backend_move_read_peer(peer, &pos, end, &from)
+        != NGX_OK
+        || ngx_http_socketio_backend_move_read_flight(peer, &pos, end, from)
+        != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &n) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    while (n-- > 0) {
+        if (ngx_http_socketio_backend_move_read_item(peer, &pos, end)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
