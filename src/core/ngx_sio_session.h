@@ -254,37 +254,15 @@ typedef struct {
 
 
 struct ngx_sio_session_s {
-    ngx_rbtree_node_t               node;        /* engine->sessions */
-    ngx_queue_t                     all;         /* engine->all */
-    ngx_queue_t                     dirty;       /* engine->dirty if is_dirty */
-    ngx_queue_t                     sockets;     /* ngx_sio_socket_t.link */
+
+    /* what every message to it touches comes first, and together */
 
     ngx_sio_engine_t               *engine;
-    const ngx_sio_session_state_t  *state;
     const ngx_sio_session_conf_t   *conf;
-    void                           *data;        /* the layer above's */
+    const ngx_sio_session_state_t  *state;
+    ngx_sio_out_t                  *out;         /* the queue in charge */
     void                           *ws;          /* WebSocket, or NULL */
-
-    ngx_sio_out_t                   own;         /* queue while polling */
-    ngx_sio_out_t                  *out;         /* the one in charge */
-    ngx_sio_out_t                  *ws_out;      /* queue of ws */
-    ngx_sio_pending_t              *pending;     /* attachments due, or NULL */
-    ngx_sio_rest_t                 *rest;        /* of the POST that waits for
-                                                    its answer, or NULL */
-
-    ngx_sio_waiter_t                poll;        /* a GET that waits */
-    ngx_sio_waiter_t                post;        /* a POST in its body, or
-                                                    whose answer we keep back */
-
-    ngx_event_t                     timer;       /* not cancelable: the worker
-                                                    lives for its sessions */
-    ngx_msec_t                      ping_due;    /* send a ping; 0: no */
-    ngx_msec_t                      pong_due;    /* give up;  0: no */
-    ngx_msec_t                      state_due;   /* end of PROBING, LINGER */
-    ngx_msec_t                      connect_due; /* 0: a namespace was joined */
-
-    uint64_t                        packets_in;
-    uint64_t                        packets_out;
+    ngx_queue_t                     dirty;       /* engine->dirty if is_dirty */
 
     uint32_t                        refs;
     uint16_t                        paused;      /* sockets that are not read */
@@ -304,6 +282,31 @@ struct ngx_sio_session_s {
     unsigned                        slow:1;      /* over its send buffer */
     unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
+
+    uint64_t                        packets_out;
+    uint64_t                        packets_in;
+    ngx_sio_rest_t                 *rest;        /* of the POST that waits for
+                                                    its answer, or NULL */
+
+    ngx_rbtree_node_t               node;        /* engine->sessions */
+    ngx_queue_t                     all;         /* engine->all */
+    ngx_queue_t                     sockets;     /* ngx_sio_socket_t.link */
+    void                           *data;        /* the layer above's */
+
+    ngx_sio_out_t                   own;         /* queue while polling */
+    ngx_sio_out_t                  *ws_out;      /* queue of ws */
+    ngx_sio_pending_t              *pending;     /* attachments due, or NULL */
+
+    ngx_sio_waiter_t                poll;        /* a GET that waits */
+    ngx_sio_waiter_t                post;        /* a POST in its body, or
+                                                    whose answer we keep back */
+
+    ngx_event_t                     timer;       /* not cancelable: the worker
+                                                    lives for its sessions */
+    ngx_msec_t                      ping_due;    /* send a ping; 0: no */
+    ngx_msec_t                      pong_due;    /* give up;  0: no */
+    ngx_msec_t                      state_due;   /* end of PROBING, LINGER */
+    ngx_msec_t                      connect_due; /* 0: a namespace was joined */
 
     u_char                          sid[NGX_SIO_SID_LEN];
 };

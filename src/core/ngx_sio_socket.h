@@ -15,16 +15,16 @@
 
 
 struct ngx_sio_socket_s {
-    ngx_rbtree_node_t       node;          /* engine->sockets, by sid */
-    ngx_queue_t             link;          /* session->sockets */
     ngx_queue_t             member;        /* nsp->sockets once connected */
-    ngx_queue_t             rooms;         /* ngx_sio_membership_t.of_socket */
-    ngx_queue_t             acks;          /* ngx_sio_ack_t that we await */
-
+    uint64_t                mark;          /* see ngx_sio_rooms_select() */
     ngx_sio_session_t      *session;
     ngx_sio_nsp_t          *nsp;
     void                   *data;          /* the layer above's */
-    uint64_t                mark;          /* see ngx_sio_rooms_select() */
+
+    ngx_rbtree_node_t       node;          /* engine->sockets, by sid */
+    ngx_queue_t             link;          /* session->sockets */
+    ngx_queue_t             rooms;         /* ngx_sio_membership_t.of_socket */
+    ngx_queue_t             acks;          /* ngx_sio_ack_t that we await */
     time_t                  connected_at;  /* seconds since 1970 */
 
     uint16_t                nacks;
