@@ -261,27 +261,34 @@ class Receivers:
 
 
 def broadcast(n, batch):
-    """CPU for each delivered message, against the bare sender."""
+    """
+    CPU for each delivered message, against the bare sender.  An event asks
+    for the messages, and a reply has all of them, so that they are queued in
+    one turn.
+    """
     rounds = max(4, 40000 // (n * batch))
     text = 'x' * (128 - len('42["m",""]'))
     octets = 4 + 128            # frame header of a message over 125 octets
-    server = Nginx(PUSH.format(settings=''))
+    reply = json.dumps({'emit': [{'event': 'm', 'args': [text], 'to': 'r'}]
+                        * batch})
+    server = Nginx(f'''server {{
+        listen 127.0.0.1:PORT;
+        location /socket.io/ {{
+            socketio; socketio_webhook /$socketio_type;
+        }}
+        location = /connect {{ internal; return 200 '{{"join":"r"}}'; }}
+        location = /event {{ internal; return 200 '{reply}'; }}
+        location = /disconnect {{ internal; return 204; }}
+    }}''')
     ours, bares = [], []
     try:
-        receivers = Receivers([connect(server.port) for _ in range(n)])
-        emit = json.dumps({'event': 'm', 'args': [text]}).encode()
-        call = (f'POST /_api/emit HTTP/1.1\r\nHost: localhost\r\n'
-                f'Content-Length: {len(emit)}\r\n\r\n').encode() + emit
-        apis = [socket.create_connection(('127.0.0.1', server.port))
-                for _ in range(batch)]
+        clients = [connect(server.port) for _ in range(n)]
+        receivers = Receivers(clients)
         for _ in range(ROUNDS):
             start = server.cpu()
             for _ in range(rounds):
-                for api in apis:
-                    api.sendall(call)
+                clients[0].sendall(frame(b'42["go"]'))
                 receivers.drain(n * octets * batch)
-                for api in apis:
-                    recv_until(api, b'"matched"')
             ours.append((server.cpu() - start) / (rounds * batch * n))
             bares.append(bare(n, rounds, octets, batch))
         receivers.close()
