@@ -1,8 +1,8 @@
 
 #include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_handshake.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_park.h"
-#include "ngx_http_socketio_websocket.h"
 #include "ngx_http_socketio_worker.h"
 #include "ngx_sio_jsonp.h"
 
@@ -341,7 +341,7 @@ ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
 
     r = x->request;
 
-    check = ngx_http_socketio_websocket_check(r, &err);
+    check = ngx_http_socketio_handshake_check(r, &err);
 
     if (check == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -515,7 +515,7 @@ ngx_http_socketio_handler_handshake(ngx_http_socketio_exchange_t *x,
         return ngx_http_socketio_handler_open(x, s);
     }
 
-    rc = ngx_http_socketio_websocket_open(x->request, x->worker, s);
+    rc = ngx_http_socketio_handshake_open(x->request, x->worker, s);
 
     return ngx_http_socketio_handler_accepted(x, rc);
 }
@@ -682,7 +682,7 @@ ngx_http_socketio_handler_upgrade(ngx_http_socketio_exchange_t *x)
                                                NULL);
     }
 
-    rc = ngx_http_socketio_websocket_probe(r, x->worker, s, x->b64);
+    rc = ngx_http_socketio_handshake_probe(r, x->worker, s, x->b64);
 
     return ngx_http_socketio_handler_accepted(x, rc);
 }
@@ -1182,7 +1182,7 @@ ngx_http_socketio_handler_upgraded(ngx_http_socketio_exchange_t *x,
         return ngx_http_socketio_handler_error(x, code, NULL);
     }
 
-    rc = ngx_http_socketio_websocket_probe(x->request, x->worker, s, x->b64);
+    rc = ngx_http_socketio_handshake_probe(x->request, x->worker, s, x->b64);
 
     return ngx_http_socketio_handler_accepted(x, rc);
 }

@@ -1,16 +1,14 @@
 /*
- * WebSocket connections: the handshake's 101, the connection detached from
- * its request, frames in, queued messages out, the closing handshake, and the
- * access log line at the end.
+ * WebSocket connections: frames in, queued messages out, the closing
+ * handshake, and the access log line at the end.
  *
  * Layer:      top.
- * Ownership:  a WebSocket owns its connection; it and its session know each
- *             other until one of them ends.
+ * Ownership:  a WebSocket owns its connection from start() on; it and its
+ *             session know each other until one of them ends.
  * Hostile:    every octet from the connection.
- * Reference:  RFC 6455; protocol.md 1.6; nginx-notes: "Taking over a
- *             connection for WebSocket".
+ * Reference:  RFC 6455, 5 to 7; protocol.md 1.6.
  *
- *     accepted
+ *      created
  *        |
  *        v    101 is out                session ends,
  *     OPENING -----------> OPEN --------------------------> CLOSING
@@ -21,8 +19,8 @@
  *        +--------------> GONE <--------------------------- WAITING
  *                               end of connection, 10 s
  *
- * While OPENING the connection still belongs to its request.  The session is
- * gone, or never was, in all states right of and below OPEN.
+ * While OPENING the connection still belongs to its request.  In CLOSING and
+ * WAITING there is no session any more.
  */
 
 
@@ -30,36 +28,51 @@
 #define _NGX_HTTP_SOCKETIO_WEBSOCKET_H_INCLUDED_
 
 
+#include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_worker.h"
 
 
-/*
- * Looks at the headers of a handshake.
- *
- *   NGX_OK        it can be accepted
- *   NGX_DECLINED  *err is the body of the 400 it deserves; a header that goes
- *                 with it has been added
- *   NGX_ABORT     it is none: no "Upgrade: websocket", or HTTP/2 or later
- *   NGX_ERROR     no memory
- */
-ngx_int_t ngx_http_socketio_websocket_check(ngx_http_request_t *r,
-    ngx_str_t *err);
+/* octets read at once, and the most that keep() can be given */
+#define NGX_HTTP_SOCKETIO_WEBSOCKET_BUFFER  65536
+
+
+typedef struct ngx_http_socketio_websocket_s  ngx_http_socketio_websocket_t;
+
+
+/* The origin, shared, is this handshake's.  NULL: no memory. */
+ngx_http_socketio_websocket_t *ngx_http_socketio_websocket_create(
+    ngx_connection_t *c, ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_origin_t *origin);
+
+/* For a session that begins.  NGX_ERROR: no memory, both are gone. */
+ngx_int_t ngx_http_socketio_websocket_attach(
+    ngx_http_socketio_websocket_t *ws, ngx_sio_session_t *s);
 
 /*
- * Accept a handshake that was checked.  open() is for a session that begins
- * on it, whose data is its origin; probe() for one that polls, b64 as in the
- * WebSocket's own URL, or NULL: the WebSocket is closed at once.
- *
- *   NGX_OK     holds a count of r of its own: the caller drops his (from a
- *              content handler by returning NGX_DONE) and forgets r
- *   NGX_ERROR  r is the caller's to finalize, with NGX_ERROR if its header was
- *              sent; a session that was to begin is closed, one that polls
- *              goes on
+ * For a session that polls; b64 as in the WebSocket's own URL.  One that
+ * upgrades already, or has, is left alone.  A WebSocket without a session is
+ * closed as soon as it has started.
  */
-ngx_int_t ngx_http_socketio_websocket_open(ngx_http_request_t *r,
-    ngx_http_socketio_worker_t *w, ngx_sio_session_t *s);
-ngx_int_t ngx_http_socketio_websocket_probe(ngx_http_request_t *r,
-    ngx_http_socketio_worker_t *w, ngx_sio_session_t *s, ngx_uint_t b64);
+void ngx_http_socketio_websocket_probe(ngx_http_socketio_websocket_t *ws,
+    ngx_sio_session_t *s, ngx_uint_t b64);
+
+/*
+ * Puts octets aside that have been read already, or for the next time.
+ * NGX_OK, NGX_ERROR.
+ */
+ngx_int_t ngx_http_socketio_websocket_keep(ngx_http_socketio_websocket_t *ws,
+    u_char *buf, size_t len);
+
+/* Instead of start(): the connection stays the request's. */
+void ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
+    ngx_uint_t reason);
+
+/*
+ * Takes the connection, which may be closed on return.  r is NULL, or a
+ * request that is to be freed with it.
+ */
+void ngx_http_socketio_websocket_start(ngx_http_socketio_websocket_t *ws,
+    ngx_http_request_t *r);
 
 
 /* for ngx_sio_ops_t */
