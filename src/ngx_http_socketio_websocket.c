@@ -849,26 +849,32 @@ ngx_http_socketio_websocket_write_plain(ngx_http_socketio_websocket_t *ws)
             return NGX_AGAIN;
         }
 
-        vec.iovs = iovs;
-        vec.count = n;
-        vec.nalloc = NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS;
+        if (n == 1) {
 
-        sent = ngx_writev(c, &vec);
+            /* the common case, and a cheaper system call */
 
-        if (sent == NGX_ERROR) {
-            return NGX_ERROR;
+            sent = ngx_unix_send(c, iovs[0].iov_base, iovs[0].iov_len);
+
+        } else {
+            vec.iovs = iovs;
+            vec.count = n;
+            vec.nalloc = NGX_HTTP_SOCKETIO_WEBSOCKET_IOVS;
+
+            sent = ngx_writev(c, &vec);
+
+            if (sent > 0) {
+                c->sent += sent;
+            }
+
+            if (sent == NGX_AGAIN || (sent > 0 && (size_t) sent < vec.size)) {
+                c->write->ready = 0;
+            }
         }
 
-        if (sent == NGX_AGAIN) {
-            c->write->ready = 0;
-            return NGX_AGAIN;
+        if (sent == NGX_ERROR || sent == NGX_AGAIN) {
+            return sent;
         }
 
-        if ((size_t) sent < vec.size) {
-            c->write->ready = 0;
-        }
-
-        c->sent += sent;
         ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT] += sent;
 
         ngx_http_socketio_websocket_sent(ws, sent);
