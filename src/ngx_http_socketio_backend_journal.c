@@ -85,8 +85,8 @@ ngx_http_socketio_backend_journal_write(ngx_http_socketio_peer_t *peer)
     {
         /* a client with very long headers is served all the same */
 
-        ngx_http_socketio_backend_journal_warn(peer, "its request is too "
-                                               "long to be remembered");
+        ngx_http_socketio_backend_journal_warn(peer, "cannot remember a "
+                                               "client with so long headers");
         return NGX_OK;
     }
 
@@ -104,7 +104,8 @@ ngx_http_socketio_backend_journal_write(ngx_http_socketio_peer_t *peer)
     }
 
     if (rc == NGX_BUSY) {
-        ngx_http_socketio_backend_journal_warn(peer, "the zone is too small");
+        ngx_http_socketio_backend_journal_warn(peer, "is too small to "
+                                               "remember one more client");
     }
 
     return NGX_ERROR;
@@ -211,8 +212,7 @@ ngx_http_socketio_backend_journal_warn(ngx_http_socketio_peer_t *peer,
     next = ngx_time() + NGX_HTTP_SOCKETIO_BACKEND_JOURNAL_PERIOD;
 
     ngx_log_error(NGX_LOG_WARN, ngx_http_socketio_backend_log(peer), 0,
-                  "socketio: the end of a client could be missed: %s, "
-                  "zone \"%V\"", what, &peer->worker->zone->name);
+                  "socketio: zone \"%V\" %s", &peer->worker->zone->name, what);
 }
 
 
