@@ -50,4 +50,13 @@
 #define ngx_sio_table_elt_init(h)  ngx_memzero(h, sizeof(ngx_table_elt_t))
 
 
+/* A hint; the address may be anything. */
+
+#if (__GNUC__ || __clang__)
+#define ngx_sio_prefetch(p)  __builtin_prefetch(p)
+#else
+#define ngx_sio_prefetch(p)
+#endif
+
+
 #endif /* _NGX_SIO_COMPAT_H_INCLUDED_ */

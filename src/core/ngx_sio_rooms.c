@@ -1,4 +1,5 @@
 
+#include "ngx_sio_compat.h"
 #include "ngx_sio_rooms.h"
 
 
@@ -348,6 +349,9 @@ ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
              q = ngx_queue_next(q))
         {
             so = ngx_queue_data(q, ngx_sio_socket_t, member);
+
+            ngx_sio_prefetch(ngx_queue_next(q));
+            ngx_sio_prefetch(so->session);
 
             if (so->mark != mark) {
                 so->mark = mark;
