@@ -205,7 +205,8 @@ failed:
 
 /*
  * The process ends.  Whatever sockets are left keep their journal records, and
- * a sibling tells their backends.
+ * a sibling tells their backends, also what webhooks under way would have said:
+ * those are taken back, since nginx complains about connections left open.
  */
 
 void
@@ -219,6 +220,7 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
     w->exiting = 1;
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_SHUTTING_DOWN);
+    ngx_http_socketio_hook_abort_all();
 
     if (w->answer.posted) {
         ngx_delete_posted_event(&w->answer);

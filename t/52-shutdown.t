@@ -1,0 +1,411 @@
+#!/usr/bin/perl
+
+# How nginx ends, or one generation of its workers: what is under way is
+# finished, clients are told in the way that makes them come back, backends are
+# told once, and nothing stays behind.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use SIO::Backend;
+use SIO::Client;
+use SIO::EIO;
+use SIO::HTTP;
+use SIO::Nginx;
+use SIO::Procfs qw(memfds);
+use SIO::Util qw(alive wait_until);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+
+my $backend = SIO::Backend->new->start;
+
+my $http = <<"EOF";
+    upstream app {
+        server @{[ $backend->address ]};
+        keepalive 32;
+    }
+
+    access_log off;
+EOF
+
+my $server = <<'EOF';
+        location /socket.io/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_ping_interval 1s;
+            socketio_ping_timeout 20s;
+        }
+
+        # who does not answer is given up soon
+        location /short/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_ping_interval 1s;
+            socketio_ping_timeout 1s;
+        }
+
+        location = /_hook {
+            internal;
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+
+        location /_api/ {
+            socketio_api;
+            allow 127.0.0.1;
+            deny all;
+        }
+EOF
+
+
+sub nginx {
+    my (%option) = @_;
+
+    $backend->reset;
+    $backend->on({ type => 'event', event => 'echo' }, { json => {
+        ack => '%args%' } });
+    $backend->on({ type => 'event', event => 'slow' }, { json => {
+        ack => '%args%' }, delay => 1.5 });
+
+    return SIO::Nginx->new(
+        workers => 2,
+        http    => $http,
+        server  => $server,
+        events  => 'worker_connections 256;',
+        %option,
+    )->start;
+}
+
+
+sub client {
+    my ($nginx, $transport, %option) = @_;
+
+    return SIO::Client->connect(
+        port      => $nginx->port,
+        transport => $transport,
+        timeout   => 20,
+        %option,
+    );
+}
+
+
+# A session in this worker, where its polls go, too.
+
+sub client_in {
+    my ($nginx, $pid, $transport) = @_;
+
+    my $http = $nginx->connect_to($pid, timeout => 20);
+    my $eio;
+
+    if ($transport eq 'polling') {
+        $eio = SIO::EIO->open(http => $http, timeout => 20);
+
+    } else {
+        $eio = SIO::EIO->new(port => $nginx->port, timeout => 20);
+        $eio->{ws} = $eio->websocket(http => $http);
+        $eio->opened($eio->{ws}->recv);
+    }
+
+    my $client = SIO::Client->new(session => $eio, timeout => 20);
+
+    $client->join('/');
+
+    return $client;
+}
+
+
+# Sends an event that wants an acknowledgement, and does not wait.
+
+sub ask {
+    my ($client, $event, $n) = @_;
+
+    $client->emit_to('/', $n, $event, $n);
+}
+
+
+sub acknowledged {
+    my ($client, $n) = @_;
+
+    my $packet = $client->wait_for(sub { $_[0]{type} == 3 });
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    is($packet && $packet->{text}, "43$n\[$n]", 'acknowledged');
+}
+
+
+sub gone {
+    my ($name, @pids) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    ok(wait_until(20, sub { !grep { alive($_) } @pids }), "$name: gone")
+        or diag('still there: ', join ' ', grep { alive($_) } @pids);
+}
+
+
+# sid => [reasons]: more than one means that an end was told twice.
+
+sub reasons {
+    my %reasons;
+
+    push @{ $reasons{$_->{json}{sid}} }, $_->{json}{reason}
+        for $backend->requests(type => 'disconnect');
+
+    return \%reasons;
+}
+
+
+subtest 'QUIT waits for the sessions' => sub {
+    my $nginx = nginx();
+    my $ws = client($nginx, 'websocket');
+    my $polling = client($nginx, 'polling', path => '/short/');
+    my @workers = $nginx->workers;
+    my $master = $nginx->pid;
+
+    $nginx->signal('QUIT');
+    ok(wait_until(10, sub { $nginx->draining == 2 || !$nginx->workers }),
+       'draining');
+    ok(!eval { $polling->eio->get; 1 }, 'nobody listens any more');
+
+    # Longer than several heartbeats.
+    my $until = time + 2.5;
+    my $n = 0;
+
+    while (time < $until) {
+        is_deeply($ws->call('echo', ++$n), [$n], 'a WebSocket goes on');
+        ok($ws->silent(0.5), 'and is quiet');
+    }
+
+    ok(alive($master), 'the master waits');
+
+    # The one who could not poll any more was given up meanwhile.
+    $backend->wait_done(1, 20, type => 'disconnect');
+    is_deeply(reasons(), { $polling->sid => ['ping timeout'] },
+              'a polling session ends');
+
+    is_deeply($ws->disconnect, { code => 1005, reason => '' }, 'bye');
+
+    gone('QUIT', @workers, $master);
+
+    is_deeply(reasons(), {
+        $polling->sid => ['ping timeout'],
+        $ws->sid      => ['transport close'],
+    }, 'backends are told once');
+
+    $nginx->stop('QUIT');
+};
+
+
+subtest 'the time for sessions is over' => sub {
+    my $nginx = nginx(main => 'worker_shutdown_timeout 1s;');
+    my ($first, $second) = $nginx->workers;
+    my @clients = map { client_in($nginx, $_, 'websocket') }
+                      $first, $second, $first;
+    my $polling = client_in($nginx, $second, 'polling');
+
+    # It waits in its own worker.
+    my $poll = $polling->eio->get_start;
+
+    my @old = $nginx->reload(timeout => 20);
+
+    for my $client (@clients) {
+        my $packet;
+
+        while (defined(my $text = $client->eio->{ws}->recv(10))) {
+            $packet = $text if $text ne '2';
+        }
+
+        is($packet, undef, 'C106 no packet before the end');
+        ok($client->eio->{ws}{closed}, 'C106 the transport is closed');
+    }
+
+    my $response = $poll->wait(10);
+
+    ok($response, 'a poll that waits ends, too');
+    unlike($response ? $response->{body} : '41', qr/41/, 'C106 without 41');
+
+    gone('time-out', @old);
+
+    # Their heirs tell the backend.
+    $backend->wait_done(4, 20, type => 'disconnect');
+    is_deeply(reasons(), {
+        map { $_->sid => ['server shutting down'] } @clients, $polling
+    }, 'backends are told once, and why');
+
+    # The same without heirs.
+    @clients = map { client_in($nginx, $_, 'websocket') } $nginx->workers;
+
+    my $started = time;
+    my $master = $nginx->pid;
+
+    $nginx->signal('QUIT');
+    gone('QUIT', $master);
+    cmp_ok(time - $started, '>', 0.9, 'not before its time');
+
+    for my $client (@clients) {
+        ok($client->eio->{ws}->wait_close(1), 'closed');
+    }
+
+    is_deeply([ grep { @$_ > 1 } values %{ reasons() } ], [],
+              'backends are told once at most');
+
+    $nginx->stop('QUIT');
+};
+
+
+subtest 'webhooks and polls under way' => sub {
+    my $nginx = nginx();
+    my ($first, $second) = $nginx->workers;
+
+    my $ws = client_in($nginx, $first, 'websocket');
+    my $leaver = client_in($nginx, $first, 'websocket');
+
+    # Session in the one worker, its poll in the other.
+    my $polling = client_in($nginx, $second, 'polling');
+    my $other = $nginx->connect_to($first, timeout => 20);
+    my $poll = $polling->eio->get_start(http => $other);
+
+    ask($_, 'slow', 7) for $ws, $leaver;
+    $backend->wait(2, 20, event => 'slow');
+    $leaver->disconnect;
+
+    my @old = $nginx->reload(timeout => 20);
+
+    acknowledged($ws, 7);
+
+    my $response = SIO::HTTP->new(port => $nginx->port)->post('/_api/emit',
+        '{"event":"n","args":[1],"to":"' . $polling->sid . '"}');
+
+    is($response->{body}, '{"matched":1}', 'an emit to who polls');
+
+    # A ping may have answered the poll meanwhile.
+    $response = $poll->wait;
+    is($response->{status}, 200, 'a poll that waits is answered');
+    push @{ $polling->eio->{packets} },
+         $polling->eio->decode($response->{body});
+
+    # Its worker has answered, and takes no other request.
+    $polling->eio->{http} = SIO::HTTP->new(port    => $nginx->port,
+                                           timeout => 20);
+    is_deeply($polling->event('n'), [ 'n', 1 ], 'with the event');
+
+    $_->disconnect for $ws, $polling;
+
+    gone('reload', @old);
+
+    is_deeply(reasons(), {
+        map { $_->sid => ['transport close'] } $ws, $leaver, $polling
+    }, 'backends are told once');
+
+    # seq 2 is the end: after the answer to what came before it.
+    my @done = sort { $a->{done} <=> $b->{done} }
+               $backend->requests(sid => $leaver->sid);
+
+    is_deeply([ map { $_->{json}{seq} } @done ], [ 0, 1, 2 ], 'in order');
+
+    $nginx->stop;
+};
+
+
+subtest 'TERM does not wait' => sub {
+    my $nginx = nginx();
+    my @clients = map { client($nginx, $_) }
+                      ('websocket') x 3, ('polling') x 3;
+
+    # Also when they drain, and wait for a backend.
+    my @old = $nginx->reload(timeout => 20);
+
+    ask($_, 'slow', 7) for @clients;
+    $backend->wait(6, 20, event => 'slow');
+
+    my $started = time;
+
+    $nginx->stop('TERM');
+
+    cmp_ok(time - $started, '<', 1.4 * SIO::Util::scale(), 'TERM: at once');
+
+    for my $client (@clients[0 .. 2]) {
+        my $ws = $client->eio->{ws};
+        my @packets;
+
+        while (defined(my $packet = $ws->recv(1))) {
+            push @packets, $packet if $packet ne '2';
+        }
+
+        is_deeply(\@packets, [], 'C106 no packet before the end');
+        ok($ws->{closed}, 'C106 the transport is closed');
+    }
+
+    is_deeply([ grep { @$_ > 1 } values %{ reasons() } ], [],
+              'backends are told once at most');
+};
+
+
+subtest 'nothing piles up' => sub {
+    my $nginx = nginx();
+    my $count = sub {
+        my ($pid) = @_;
+
+        my @fds = glob "/proc/$pid/fd/*";
+
+        return scalar @fds;
+    };
+
+    $nginx->reload(wait_old => 1, timeout => 20);
+
+    my @memfds = memfds($nginx->pid);
+    my @before = map { $count->($_) } $nginx->pid, $nginx->workers;
+
+    $nginx->reload(wait_old => 1, timeout => 20) for 1 .. 10;
+
+    is(@memfds, 1, 'one zone');
+    is_deeply([ memfds($nginx->pid) ], \@memfds, 'the same after ten reloads');
+    is_deeply([ map { $count->($_) } $nginx->pid, $nginx->workers ], \@before,
+              'and no other descriptor');
+
+    my @files = sort glob $nginx->prefix . '/*';
+    my $log = $nginx->mark;
+
+    for (1 .. 3) {
+        ok(scalar $nginx->check, 'nginx -t');
+    }
+
+    is_deeply([ sort glob $nginx->prefix . '/*' ], \@files, 'no other file');
+    is_deeply([ memfds($nginx->pid) ], \@memfds, 'no other zone');
+    is(substr($nginx->log, $log), '', 'not a line in the log');
+
+    $nginx->stop;
+};
+
+
+subtest 'a single process' => sub {
+    my $nginx = nginx(workers => 0, main => 'master_process off;');
+
+    my $listens = sub {
+        return eval { SIO::HTTP->new(port => $nginx->port)->get('/_pid') };
+    };
+
+    ok(wait_until(10, $listens), 'single: up');
+
+    my @clients = map { client($nginx, $_) } qw(websocket polling);
+
+    is_deeply($_->call('echo', 1), [1], 'single: answers') for @clients;
+
+    my $pid = $nginx->pid;
+
+    $nginx->signal('QUIT');
+    ok($clients[0]->eio->{ws}->wait_close, 'single: QUIT closes');
+    gone('single', $pid);
+
+    $nginx->stop('QUIT');
+};
+
+
+done_testing();
