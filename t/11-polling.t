@@ -540,6 +540,17 @@ subtest 'ends' => sub {
     is_reason($eio, 'transport close', 'C35');
     is($backend->requests(event => 'behind'), 0, 'C35 nothing behind it');
 
+    for my $end ('1', '42["too early"]') {
+        $backend->clear;
+        $eio = $way->session(path => '/hooked/');
+        is_answer($eio->post_raw("$end\x1e40"), 200, 'ok',
+                  "C35 CONNECT behind $end");
+        $eio->get;
+        is_closed($way, $eio, "C35 behind $end");
+        is($backend->requests(type => 'connect'), 0,
+           "C35 nobody connects behind $end");
+    }
+
     $eio = hooked();
     $pending = $way->waiting($eio);
     is($way->api('disconnect', { in => [ $eio->{socket} ],
