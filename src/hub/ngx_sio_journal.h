@@ -34,7 +34,7 @@
 
 
 /* the longest record */
-#define NGX_SIO_JOURNAL_MAX   6144
+#define NGX_SIO_JOURNAL_MAX   16384
 
 
 typedef struct ngx_sio_journal_head_s    ngx_sio_journal_head_t;
