@@ -15,8 +15,8 @@ use SIO::Client;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
-use SIO::Util qw(root asan free_port program read_file temp_dir wait_until
-                 write_file);
+use SIO::Util qw(root build_dir free_port program read_file temp_dir
+                 wait_until write_file);
 use Test::More;
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
@@ -167,8 +167,7 @@ sub write_files {
 }
 
 
-# A whole configuration, made to run beside others; in "events" it is the only
-# one that is taken literally.
+# A whole configuration, made to run beside others.
 
 sub adapt {
     my ($text) = @_;
@@ -908,15 +907,27 @@ subtest 'the synopsis' => sub {
     my $nginx = SIO::Nginx->new(workers => 2, config => adapt($config))->start;
     my $page = connected($nginx);
 
-    $page->send({ emit => [ 'say', 'hello' ] });
-    is_deeply($page->json_with('event')->{event}, [ 'said', 'hello' ],
-              'socket.on("said")');
+    my ($js) = map { $_->{text} } blocks('js', 'Synopsis');
 
-    $page->send({ call => [ 'say', 'again' ] });
-    is_deeply($page->json_with('answer')->{answer}, ['ok'],
-              'socket.emit("say", ..., (answer) => ...)');
-    is_deeply($page->json_with('event')->{event}, [ 'said', 'again' ],
-              'and the event');
+    $js =~ s/localhost:8080/"127.0.0.1:" . $nginx->port/e;
+    write_file("$dir/client.js",
+               "const { io } = require('socket.io-client');\n$js");
+
+    my $client = SIO::Proc->spawn(
+        [ 'node', "$dir/client.js" ],
+        env => { NODE_PATH => build_dir() . '/node/node_modules' });
+
+    is_deeply([ sort map { $client->line(20) // '' } 1, 2 ],
+              [ 'hello', 'ok' ], 'the client says something');
+    is_deeply($page->json_with('event')->{event}, [ 'said', 'hello' ],
+              'another one hears it');
+    $client->kill;
+
+    ok(wait_until(5, sub {
+        SIO::HTTP->new(port => $nginx->port)
+            ->post('/_api/join', '{"in":[],"rooms":["x"]}')
+            ->json->{matched} == 1;
+    }), 'it has left');
 
     my ($sh) = map { $_->{text} } blocks('sh', 'Synopsis');
 
@@ -1145,7 +1156,7 @@ EOS
         }
 
         is(@clients, int $blocks / $each, "$name: $each blocks each");
-        like($nginx->log, qr/could be missed: the zone is too small/,
+        like($nginx->log, qr/is too small to remember one more client/,
              'and the log says so');
 
         $nginx->stop;
@@ -1173,7 +1184,7 @@ subtest 'nginx.conf.example' => sub {
         write_file("$prefix/example.conf", $config);
 
         my $r = SIO::Proc->run(
-            [ program('nginx'), '-p', $prefix, '-c', 'example.conf', '-t',
+            [ $nginx->command->[0], '-p', $prefix, '-c', 'example.conf', '-t',
               '-e', $log, '-g', "pid $prefix/nginx.pid;" ],
             env => $nginx->environment);
 
@@ -1196,6 +1207,49 @@ subtest 'nginx.conf.example' => sub {
         like($section{$name}, qr/^- Default: `$name \Q$value\E;`$/m,
              "$name $value");
     }
+};
+
+
+# The same, made to run beside others.
+
+subtest 'nginx.conf.example serves' => sub {
+    my $backend = SIO::Backend->new->start;
+    my $text = adapt(read_file(root() . '/nginx.conf.example'));
+
+    $text =~ s/^worker_(?:processes|rlimit_nofile) .*\n//mg;
+    $text =~ s/127\.0\.0\.1:5000/127.0.0.1:@{[ $backend->port ]}/;
+
+    my $nginx = SIO::Nginx->new(workers => 2, config => $text)->start;
+
+    $backend->on({ type => 'event' }, { json => { ack => '%args%' } });
+
+    for my $transport (qw(websocket polling)) {
+        my $client = SIO::Client->connect(
+            port => $nginx->port, nsp => '/room-7', transport => $transport);
+
+        $client->emit_to('/room-7', 0, 'say', 'hello');
+
+        my $ack = $client->wait_for(sub { $_[0]{type} == 3 });
+
+        is_deeply($ack->{data}, ['hello'], $transport);
+
+        is_deeply(SIO::HTTP->new(port => $nginx->port)->post('/_api/emit',
+                      '{"event":"news","namespace":"/room-7"}')->json,
+                  { matched => 1 }, 'the API');
+        is_deeply($client->event('news'), ['news'], 'reaches it');
+
+        $client->disconnect;
+        $backend->wait(1, 5, type => 'disconnect');
+        $backend->clear;
+    }
+
+    my $r = SIO::HTTP->new(port => $nginx->port)->get(
+        '/socket.io/?EIO=4&transport=polling', 'User-Agent' => 'A Scanner');
+
+    is($r->{status} . $r->{body}, '403{"code":4,"message":"not for you"}',
+       'refused');
+
+    $nginx->stop;
 };
 
 
