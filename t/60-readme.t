@@ -278,7 +278,7 @@ sub default_of {
 
     my $text = source('ngx_http_socketio_module.c');
 
-    my ($member) = $name =~ /^socketio_(.*)/;
+    my $member = $name =~ s/^socketio_?//r;
     my ($value) = $text =~ /ngx_conf_merge_(?:msec|uint|size)?_?value\(
                             conf->$member,\s*prev->$member,\s*([^;]+)\);/x;
 
