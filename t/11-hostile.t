@@ -502,6 +502,26 @@ subtest 'bodies' => sub {
 
     unharmed('polls with bodies');
 
+    # Who leaves in the middle of what nobody reads.
+    for my $headers ([ 'Content-Length: 100000' ],
+                     [ 'Transfer-Encoding: chunked' ])
+    {
+        for my $how (qw(close abort)) {
+            $eio = $way->joined;
+            my $c = raw(head('GET ' . $eio->url('polling'), @$headers)
+                        . "5\r\nxx", open => 1);
+            $way->settle;
+            shutdown $c->{socket}, 1;
+            $way->settle;
+            $c->$how;
+            $way->settle;
+            $way->emit($eio->{socket}, 'e');
+            $way->settle;
+        }
+    }
+
+    unharmed('polls that are left with their bodies');
+
     $eio = $way->session;
     my $c = raw(head('POST ' . $eio->url('polling'), 'Content-Length: 1',
                      'Expect: 100-continue'), open => 1, method => 'POST');
