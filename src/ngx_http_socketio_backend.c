@@ -28,6 +28,8 @@ static void ngx_http_socketio_backend_flight_free(
     ngx_http_socketio_flight_t *flight);
 static void ngx_http_socketio_backend_handler(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
+static ngx_uint_t ngx_http_socketio_backend_readable(void *data,
+    ngx_str_t *body);
 static void ngx_http_socketio_backend_connected(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_accepted(
@@ -614,6 +616,7 @@ ngx_http_socketio_backend_start(ngx_http_socketio_peer_t *peer,
     if (flight->type == NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT) {
         ngx_http_socketio_backend_id(flight);
         hook->retry_for = NGX_HTTP_SOCKETIO_BACKEND_RETRY_FOR;
+        hook->readable = ngx_http_socketio_backend_readable;
     }
 
     ngx_http_socketio_backend_ctx(flight);
@@ -832,6 +835,24 @@ ngx_http_socketio_backend_handler(ngx_http_socketio_hook_t *hook,
     }
 
     ngx_http_socketio_backend_finish(peer, result);
+}
+
+
+/* What cannot be read may come from somebody who stands in for the backend. */
+
+static ngx_uint_t
+ngx_http_socketio_backend_readable(void *data, ngx_str_t *body)
+{
+    ngx_http_socketio_flight_t *flight = data;
+
+    ngx_int_t                  rc;
+    ngx_http_socketio_reply_t  reply;
+
+    rc = ngx_http_socketio_backend_reply_init(&reply, flight->peer, body);
+
+    ngx_http_socketio_backend_reply_done(&reply);
+
+    return rc != NGX_DECLINED;
 }
 
 

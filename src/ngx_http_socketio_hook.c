@@ -660,6 +660,15 @@ ngx_http_socketio_hook_answered(ngx_http_socketio_request_t *rq)
 
     ngx_http_socketio_hook_judge(rq, &result);
 
+    if (result.outcome == NGX_HTTP_SOCKETIO_HOOK_OK
+        && hook->readable
+        && !hook->readable(hook->data, &result.body))
+    {
+        result.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+        result.reason = "unreadable body";
+        ngx_str_null(&result.body);
+    }
+
     if (result.outcome == NGX_HTTP_SOCKETIO_HOOK_FAILED
         && !hook->stale
         && ngx_http_socketio_hook_stale(rq))
@@ -970,6 +979,8 @@ ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook, char *reason)
     }
 
     if (hook->request) {
+        hook->request->log.action = NULL;
+
         ngx_log_error(NGX_LOG_WARN, &hook->request->log, 0,
                       "webhook failed: %s, is sent again in %M ms",
                       reason, delay);

@@ -48,7 +48,8 @@ typedef enum {
     NGX_HTTP_SOCKETIO_HOOK_OK = 0,     /* 2xx, and all of its body is here */
     NGX_HTTP_SOCKETIO_HOOK_CLIENT,     /* 4xx: the backend says no */
     NGX_HTTP_SOCKETIO_HOOK_FAILED,     /* 5xx, 3xx, time-out, refused,
-                                          truncated, too large, garbage */
+                                          truncated, too large, garbage, not
+                                          readable */
     NGX_HTTP_SOCKETIO_HOOK_ABORTED     /* this worker had to stop: to be taken
                                           for failed, unless someone else can
                                           send it */
@@ -74,6 +75,10 @@ typedef struct ngx_http_socketio_hook_lane_s  ngx_http_socketio_hook_lane_t;
 typedef void (*ngx_http_socketio_hook_pt)(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
 
+/* Whether an answer makes sense; a 2xx that does not has FAILED like a 5xx. */
+typedef ngx_uint_t (*ngx_http_socketio_hook_read_pt)(void *data,
+    ngx_str_t *body);
+
 
 struct ngx_http_socketio_hook_s {
     ngx_str_t                          id;        /* made by init; the same in
@@ -85,6 +90,7 @@ struct ngx_http_socketio_hook_s {
     void                              *data;
     ngx_http_socketio_request_log_pt   log;       /* or NULL; gets data: says
                                                      which sid and event */
+    ngx_http_socketio_hook_read_pt     readable;  /* or NULL */
     ngx_msec_t                         retry_for; /* msec from the first
                                                      attempt; 0: one attempt */
 
