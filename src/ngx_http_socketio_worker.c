@@ -50,6 +50,10 @@ static void ngx_http_socketio_entry(ngx_sio_hub_t *hub,
     ngx_sio_hub_entry_t *e);
 static void ngx_http_socketio_down(ngx_sio_hub_t *hub,
     ngx_sio_hub_addr_t dead);
+static void ngx_http_socketio_forget(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t dead);
+static ngx_uint_t ngx_http_socketio_waits_in(ngx_sio_waiter_t *waiter,
+    ngx_sio_hub_addr_t addr);
 static void ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id,
     ngx_str_t *record);
 static void ngx_http_socketio_drain(ngx_sio_hub_t *hub);
@@ -1046,7 +1050,44 @@ ngx_http_socketio_down(ngx_sio_hub_t *hub, ngx_sio_hub_addr_t dead)
     w = ngx_sio_hub_data(hub);
 
     ngx_http_socketio_park_down(w, dead);
+    ngx_http_socketio_forget(w, dead);
     ngx_http_socketio_backend_down(w, dead);
+}
+
+
+/* Requests that waited there for sessions of this worker have been cut off. */
+
+static void
+ngx_http_socketio_forget(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t dead)
+{
+    ngx_queue_t        *q, *next;
+    ngx_sio_waiter_t    waiter;
+    ngx_sio_session_t  *s;
+
+    for (q = ngx_queue_head(&w->engine.all);
+         q != ngx_queue_sentinel(&w->engine.all);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        s = ngx_queue_data(q, ngx_sio_session_t, all);
+
+        waiter = ngx_http_socketio_waits_in(&s->poll, dead) ? s->poll
+                                                            : s->post;
+
+        if (ngx_http_socketio_waits_in(&waiter, dead)) {
+            ngx_sio_session_abort(s, &waiter);
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_waits_in(ngx_sio_waiter_t *waiter, ngx_sio_hub_addr_t addr)
+{
+    return ngx_sio_waiter_set(waiter)
+           && waiter->slot == addr.slot
+           && waiter->generation == addr.generation;
 }
 
 
