@@ -326,6 +326,8 @@ ngx_http_socketio_handshake_accept(ngx_http_request_t *r,
     hs->detach.data = hs;
     hs->detach.log = c->log;
 
+    ngx_http_socketio_websocket_opening(ws, &hs->detach);
+
     if (ngx_http_socketio_handshake_answer(r) != NGX_OK) {
         goto failed;
     }

@@ -59,6 +59,7 @@ struct ngx_http_socketio_websocket_s {
     ngx_sio_session_t            *session;     /* NULL: it has ended */
     ngx_http_socketio_origin_t   *origin;      /* of this handshake */
     ngx_http_request_t           *request;     /* see start(), mostly NULL */
+    ngx_event_t                  *opening;     /* OPENING: what will start it */
 
     ngx_sio_ws_t                  parser;
     ngx_sio_out_t                 out;
@@ -212,6 +213,7 @@ ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
     ngx_sio_session_t  *s;
 
     ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_GONE;
+    ws->opening = NULL;
 
     if (ws->session != NULL) {
         s = ngx_http_socketio_websocket_forget(ws, reason);
@@ -219,6 +221,14 @@ ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
     }
 
     ngx_http_socketio_websocket_release(ws);
+}
+
+
+void
+ngx_http_socketio_websocket_opening(ngx_http_socketio_websocket_t *ws,
+    ngx_event_t *ev)
+{
+    ws->opening = ev;
 }
 
 
@@ -239,6 +249,7 @@ ngx_http_socketio_websocket_start(ngx_http_socketio_websocket_t *ws,
     c->idle = 1;
 
     ws->request = r;
+    ws->opening = NULL;
     ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN;
     ws->refs++;
 
@@ -340,21 +351,29 @@ ngx_http_socketio_websocket_read(void *data)
 {
     ngx_http_socketio_websocket_t *ws = data;
 
-    ngx_event_t  *rev;
-
-    if (ws->state != NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
-        return;
-    }
-
-    /* the event that will say so may be behind us in this turn */
-
-    rev = ws->connection->read;
-    rev->ready = 1;
-    rev->available = -1;
+    ngx_event_t  *ev;
 
     ws->refs++;
 
-    ngx_http_socketio_websocket_receive(ws);
+    ev = ws->opening;
+
+    if (ev != NULL && ev->posted) {
+
+        /* the client has its 101, and may have sent all the rest since */
+
+        ngx_delete_posted_event(ev);
+        ev->handler(ev);
+
+    } else if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
+
+        /* the event that will say so may be behind us in this turn */
+
+        ev = ws->connection->read;
+        ev->ready = 1;
+        ev->available = -1;
+
+        ngx_http_socketio_websocket_receive(ws);
+    }
 
     ngx_http_socketio_websocket_release(ws);
 }

@@ -63,6 +63,13 @@ void ngx_http_socketio_websocket_probe(ngx_http_socketio_websocket_t *ws,
 ngx_int_t ngx_http_socketio_websocket_keep(ngx_http_socketio_websocket_t *ws,
     u_char *buf, size_t len);
 
+/*
+ * What will call start(), once it is posted; it may be called before its turn,
+ * outside of the request's own handlers.
+ */
+void ngx_http_socketio_websocket_opening(ngx_http_socketio_websocket_t *ws,
+    ngx_event_t *ev);
+
 /* Instead of start(): the connection stays the request's. */
 void ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t reason);

@@ -79,6 +79,7 @@ static void ngx_sio_session_malformed(ngx_sio_session_t *s);
 static void ngx_sio_session_post_finished(ngx_sio_session_t *s,
     ngx_sio_waiter_t *w);
 static void ngx_sio_session_upgrade(ngx_sio_session_t *s);
+static void ngx_sio_session_upgraded_closing(ngx_sio_session_t *s);
 static void ngx_sio_session_probe_failed(ngx_sio_session_t *s);
 static void ngx_sio_session_packet(ngx_sio_session_t *s,
     ngx_sio_eio_packet_t *pkt);
@@ -86,6 +87,8 @@ static void ngx_sio_session_message(ngx_sio_session_t *s,
     ngx_sio_eio_packet_t *pkt);
 static void ngx_sio_session_leave(ngx_sio_session_t *s);
 static void ngx_sio_session_alive(ngx_sio_session_t *s);
+static void ngx_sio_session_depart(ngx_sio_session_t *s, ngx_uint_t reason,
+    ngx_uint_t ours);
 static void ngx_sio_session_end(ngx_sio_session_t *s, ngx_uint_t reason);
 static void ngx_sio_session_unlink(ngx_sio_session_t *s);
 static void ngx_sio_session_arm(ngx_sio_session_t *s);
@@ -589,6 +592,12 @@ ngx_sio_polling_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 static void
 ngx_sio_probing_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 {
+    if (s->closing) {
+        /* it has chosen to hear of it by polling */
+        ngx_sio_linger_poll(s, w);
+        return;
+    }
+
     if (ngx_sio_waiter_set(&s->poll)) {
         ngx_sio_session_overlap(s, w, &s->poll);
         return;
@@ -718,7 +727,10 @@ ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
         s->post = *w;
         s->post_done = 1;
 
-        ngx_sio_session_body(s, body, octets);
+        if (!s->closing) {
+            ngx_sio_session_body(s, body, octets);
+        }
+
         ngx_sio_session_post_finished(s, w);
     }
 
@@ -787,7 +799,7 @@ ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
         ngx_memzero(&s->post, sizeof(ngx_sio_waiter_t));
     }
 
-    if (s->state == &ngx_sio_session_linger) {
+    if (s->closing) {
         ngx_sio_session_end(s, NGX_SIO_REASON_TRANSPORT_ERROR);
         return;
     }
@@ -992,6 +1004,7 @@ ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
             || s->rest != NULL)
         {
             s->upgrading = 1;
+            s->state_due = 0;       /* the client has done its part */
             return;
         }
 
@@ -1044,6 +1057,11 @@ ngx_sio_session_probe_failed(ngx_sio_session_t *s)
 
     ngx_sio_session_set_state(s, &ngx_sio_session_polling);
 
+    if (s->closing) {
+        ngx_sio_session_depart(s, s->reason, 1);
+        return;
+    }
+
     if (!ngx_sio_out_empty(&s->own)) {
         ngx_sio_session_set_dirty(s);
     }
@@ -1081,11 +1099,36 @@ ngx_sio_session_upgrade(ngx_sio_session_t *s)
     ngx_sio_out_splice(s->ws_out, &s->own);
     s->out = s->ws_out;
 
+    if (s->closing) {
+        ngx_sio_session_upgraded_closing(s);
+        return;
+    }
+
     ngx_sio_session_set_dirty(s);
 
     if (resume && !s->paused) {
         s->engine->ops->ws_resume(s->ws);
     }
+}
+
+
+/* The server ended it while it upgraded: what is queued still goes out. */
+
+static void
+ngx_sio_session_upgraded_closing(ngx_sio_session_t *s)
+{
+    void  *ws;
+
+    ws = s->ws;
+
+    s->engine->ops->ws_close(s, ws, s->reason, 0);
+    s->engine->counters[NGX_SIO_COUNT_WEBSOCKETS]--;
+
+    s->ws = NULL;
+    s->ws_out = NULL;
+    s->out = &s->own;
+
+    ngx_sio_session_end(s, s->reason);
 }
 
 
@@ -1593,6 +1636,23 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
             || reason == NGX_SIO_REASON_FORCED_SERVER_CLOSE
             || reason == NGX_SIO_REASON_SERVER_DISCONNECT);
 
+    if (ours && s->state == &ngx_sio_session_probing && s->probed) {
+
+        /* until "5" comes, the WebSocket ends, or the time is up */
+
+        s->reason = reason;
+        s->ping_due = 0;
+        s->pong_due = 0;
+        s->connect_due = 0;
+
+        if (s->upgrading) {
+            /* the POST it waits for does not matter any more */
+            ngx_sio_session_upgrade(s);
+        }
+
+        goto done;
+    }
+
     ws = s->ws;
 
     if (ws != NULL) {
@@ -1611,20 +1671,34 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
 
     if (s->state == &ngx_sio_session_websocket) {
         ngx_sio_session_end(s, reason);
-        goto done;
+
+    } else {
+        ngx_sio_session_depart(s, reason, ours);
     }
 
+done:
+
+    ngx_sio_session_unref(s);
+}
+
+
+/* A session that polls ends at once, or with the next poll. */
+
+static void
+ngx_sio_session_depart(ngx_sio_session_t *s, ngx_uint_t reason,
+    ngx_uint_t ours)
+{
     if (ngx_sio_waiter_set(&s->poll)) {
         ngx_sio_session_release(s, ngx_sio_msg_packet(s->left ? '6' : '1'));
 
         if (ngx_sio_out_empty(&s->own) || !ours) {
             ngx_sio_session_end(s, reason);
-            goto done;
+            return;
         }
 
     } else if (!ours && !s->left) {
         ngx_sio_session_end(s, reason);
-        goto done;
+        return;
     }
 
     s->ping_due = 0;
@@ -1639,10 +1713,6 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
     if (ngx_sio_waiter_set(&s->post) && !s->left) {
         ngx_sio_session_answer(s, &s->post, NGX_SIO_ANSWER_OK);
     }
-
-done:
-
-    ngx_sio_session_unref(s);
 }
 
 
@@ -1656,6 +1726,13 @@ ngx_sio_session_end(ngx_sio_session_t *s, ngx_uint_t reason)
     }
 
     ngx_sio_session_set_state(s, &ngx_sio_session_closed);
+
+    if (s->ws != NULL) {
+        s->engine->ops->ws_close(s, s->ws, reason, 1);
+        s->ws = NULL;
+        s->ws_out = NULL;
+        s->out = &s->own;
+    }
 
     if (ngx_sio_waiter_set(&s->post)) {
         ngx_sio_session_answer(s, &s->post, s->post_done

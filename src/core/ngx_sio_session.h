@@ -27,7 +27,8 @@
  *           +---------+------> CLOSED <--------+
  *
  * While PROBING polling stays in charge; a waiting poll, and each one that
- * comes, is answered at once.  In LINGER the sockets are gone and the next
+ * comes, is answered at once.  A client that has had its "3probe" polls no
+ * longer, so if the server ends the session then, the upgrade comes first.  In LINGER the sockets are gone and the next
  * poll fetches the rest and the close packet.
  */
 
@@ -282,6 +283,7 @@ struct ngx_sio_session_s {
     unsigned                        slow:1;      /* over its send buffer */
     unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
+    unsigned                        reason:5;    /* why, while PROBING goes on */
 
     uint64_t                        packets_out;
     uint64_t                        packets_in;
