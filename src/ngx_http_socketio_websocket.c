@@ -363,8 +363,9 @@ ngx_http_socketio_websocket_read(void *data)
 
         ngx_delete_posted_event(ev);
         ev->handler(ev);
+    }
 
-    } else if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
+    if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_OPEN) {
 
         /* the event that will say so may be behind us in this turn */
 
