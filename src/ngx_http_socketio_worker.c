@@ -13,6 +13,9 @@
 /* how often a draining worker looks whether it may go, msec */
 #define NGX_HTTP_SOCKETIO_LINGER_INTERVAL  100
 
+/* how long webhooks may take after worker_shutdown_timeout, msec */
+#define NGX_HTTP_SOCKETIO_LINGER_WEBHOOKS  5000
+
 /* what an entry has beside a payload */
 #define NGX_HTTP_SOCKETIO_ENTRY_ROOM       256
 
@@ -220,8 +223,6 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 
     w = zone->worker;
     zone->worker = NULL;
-
-    w->exiting = 1;
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_SHUTTING_DOWN);
     ngx_http_socketio_hook_abort_all();
@@ -1110,8 +1111,6 @@ ngx_http_socketio_drain(ngx_sio_hub_t *hub)
 
     w = ngx_sio_hub_data(hub);
 
-    w->draining = 1;
-
     ngx_http_socketio_linger(&w->linger);
 }
 
@@ -1123,6 +1122,12 @@ ngx_http_socketio_linger(ngx_event_t *ev)
 
     w = ev->data;
 
+    if (w->deadline && (ngx_msec_int_t) (w->deadline - ngx_current_msec) <= 0)
+    {
+        ngx_http_socketio_hook_abort_all();
+        return;
+    }
+
     if (w->park.used || ngx_http_socketio_backend_busy(w)
         || !ngx_queue_empty(&w->answers) || ngx_sio_hub_unread(w->hub))
     {
@@ -1131,6 +1136,11 @@ ngx_http_socketio_linger(ngx_event_t *ev)
 }
 
 
+/*
+ * The clients are closed now.  Their backends hear of it from this worker, if
+ * they answer soon: when all of nginx ends there is nobody else to tell them.
+ */
+
 static void
 ngx_http_socketio_shutdown(ngx_sio_hub_t *hub)
 {
@@ -1138,13 +1148,12 @@ ngx_http_socketio_shutdown(ngx_sio_hub_t *hub)
 
     w = ngx_sio_hub_data(hub);
 
-    w->exiting = 1;
-
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_SHUTTING_DOWN);
-    ngx_http_socketio_hook_abort_all();
 
-    if (w->linger.timer_set) {
-        ngx_del_timer(&w->linger);
+    w->deadline = ngx_current_msec + NGX_HTTP_SOCKETIO_LINGER_WEBHOOKS;
+
+    if (!w->linger.timer_set) {
+        ngx_add_timer(&w->linger, NGX_HTTP_SOCKETIO_LINGER_INTERVAL);
     }
 }
 

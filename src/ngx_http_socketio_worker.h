@@ -61,8 +61,7 @@ struct ngx_http_socketio_worker_s {
                                               requests and webhooks are over */
     time_t                      warned;    /* when the log was last told that
                                               the hub is full */
-    unsigned                    draining:1;
-    unsigned                    exiting:1;
+    ngx_msec_t                  deadline;  /* of that; 0: none yet */
 };
 
 

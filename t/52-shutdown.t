@@ -152,11 +152,15 @@ sub gone {
 
 # sid => [reasons]: more than one means that an end was told twice.
 
+# A webhook that is repeated, since whoever sent it died before the answer, has
+# the same id.
+
 sub reasons {
-    my %reasons;
+    my (%reasons, %seen);
 
     push @{ $reasons{$_->{json}{sid}} }, $_->{json}{reason}
-        for $backend->requests(type => 'disconnect');
+        for grep { !$seen{$_->{json}{id}}++ }
+                 $backend->requests(type => 'disconnect');
 
     return \%reasons;
 }
@@ -253,8 +257,11 @@ subtest 'the time for sessions is over' => sub {
         ok($client->eio->{ws}->wait_close(1), 'closed');
     }
 
-    is_deeply([ grep { @$_ > 1 } values %{ reasons() } ], [],
-              'backends are told once at most');
+    my $told = reasons();
+
+    is_deeply([ map { $told->{$_->sid} } @clients ],
+              [ map { ['server shutting down'] } @clients ],
+              'backends are told once, without heirs');
 
     $nginx->stop('QUIT');
 };
@@ -329,7 +336,8 @@ subtest 'TERM does not wait' => sub {
 
     $nginx->stop('TERM');
 
-    cmp_ok(time - $started, '<', 1.4 * SIO::Util::scale(), 'TERM: at once');
+    # The backend would take seven.
+    cmp_ok(time - $started, '<', 5, 'TERM: at once');
 
     for my $client (@clients[0 .. 2]) {
         my $ws = $client->eio->{ws};
