@@ -51,6 +51,7 @@ typedef struct {
     unsigned                       upgrade:1;  /* a WebSocket's handshake */
     unsigned                       octets:1;   /* application/octet-stream */
     unsigned                       abort:1;    /* the session ends with it */
+    unsigned                       refused:1;  /* its body is too large */
 } ngx_http_socketio_exchange_t;
 
 
@@ -96,6 +97,9 @@ static ngx_int_t ngx_http_socketio_handler_append(
 static ngx_int_t ngx_http_socketio_handler_begin(
     ngx_http_socketio_exchange_t *x);
 static ngx_int_t ngx_http_socketio_handler_complete(
+    ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_await(ngx_http_socketio_exchange_t *x);
+static ngx_int_t ngx_http_socketio_handler_refuse(
     ngx_http_socketio_exchange_t *x);
 static ngx_int_t ngx_http_socketio_handler_too_large(
     ngx_http_socketio_exchange_t *x);
@@ -810,6 +814,10 @@ ngx_http_socketio_handler_body(ngx_http_request_t *r)
     } else if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
         rc = ngx_http_socketio_handler_too_large(x);
 
+        if (rc == NGX_DONE) {
+            return;
+        }
+
     } else {
         ngx_http_socketio_handler_abort(x);
     }
@@ -949,14 +957,10 @@ ngx_http_socketio_handler_begin(ngx_http_socketio_exchange_t *x)
 static ngx_int_t
 ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
 {
-    ngx_str_t                body;
-    ngx_http_request_t      *r;
-    ngx_sio_session_conf_t  *conf;
+    ngx_str_t  body;
 
     static ngx_str_t  ok = ngx_string("ok");
 
-    r = x->request;
-    conf = &x->lcf->session;
     body = x->body;
 
     if (x->jsonp
@@ -965,10 +969,7 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
         /* a form without a payload is to be ignored */
 
         if (x->parked != NULL) {
-            ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_REFUSED,
-                                    &x->sid, &x->parked->waiter, x->revision,
-                                    0, NULL);
-            ngx_http_socketio_handler_unwait(x);
+            return ngx_http_socketio_handler_refuse(x);
         }
 
         return ngx_http_socketio_handler_payload(x,
@@ -979,17 +980,57 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* the session has all of it, so a client that leaves now does no harm */
+    ngx_http_socketio_handler_await(x);
+
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POST, &x->sid,
+                            &x->parked->waiter, x->revision, x->octets, &body);
+
+    return NGX_DONE;
+}
+
+
+/* Nothing is read any more, and a client that leaves now does no harm. */
+
+static void
+ngx_http_socketio_handler_await(ngx_http_socketio_exchange_t *x)
+{
+    ngx_event_t             *rev;
+    ngx_http_request_t      *r;
+    ngx_sio_session_conf_t  *conf;
+
+    r = x->request;
+    rev = r->connection->read;
+    conf = &x->lcf->session;
+
     x->abort = 0;
+
+    /* of the body */
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
 
     ngx_add_timer(&x->timer, conf->ping_interval + conf->ping_timeout
                              + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
 
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
+}
 
-    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POST, &x->sid,
-                            &x->parked->waiter, x->revision, x->octets, &body);
+
+/*
+ * The session was told of a body that it will not get.  The client hears of
+ * it when the session has: its next POST may be quicker than the log, and
+ * must not be taken for a second one.
+ */
+
+static ngx_int_t
+ngx_http_socketio_handler_refuse(ngx_http_socketio_exchange_t *x)
+{
+    ngx_http_socketio_handler_await(x);
+
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_REFUSED, &x->sid,
+                            &x->parked->waiter, x->revision, 0, NULL);
 
     return NGX_DONE;
 }
@@ -1003,10 +1044,9 @@ ngx_http_socketio_handler_too_large(ngx_http_socketio_exchange_t *x)
                   x->lcf->max_payload);
 
     if (x->parked != NULL) {
-        ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_REFUSED, &x->sid,
-                                &x->parked->waiter, x->revision, 0, NULL);
+        x->refused = 1;
 
-        ngx_http_socketio_handler_unwait(x);
+        return ngx_http_socketio_handler_refuse(x);
     }
 
     return ngx_http_socketio_handler_send(x->request,
@@ -1214,6 +1254,13 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
                    &ngx_http_socketio_handler_binary, &payload);
 
     case NGX_SIO_ANSWER_OK:
+
+        if (x->refused) {
+            return ngx_http_socketio_handler_send(x->request,
+                                          NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                          NULL, NULL);
+        }
+
         return ngx_http_socketio_handler_payload(x,
                    &ngx_http_socketio_handler_html, &ok);
 

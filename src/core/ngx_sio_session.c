@@ -746,7 +746,7 @@ ngx_sio_session_post_refused(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
         return;
     }
 
-    ngx_memzero(&s->post, sizeof(ngx_sio_waiter_t));
+    ngx_sio_session_answer(s, &s->post, NGX_SIO_ANSWER_OK);
 
     if (s->upgrading) {
         ngx_sio_session_upgrade(s);

@@ -393,7 +393,10 @@ void ngx_sio_session_post_begin(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
 void ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_uint_t revision, ngx_uint_t octets, ngx_str_t *body);
 
-/* A request refused its own body (413): the session stays as it is. */
+/*
+ * A request that was begun does without its body (413): the session stays as
+ * it is, lets go of the request, and answers OK.
+ */
 void ngx_sio_session_post_refused(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
 
 /* The client left a request: the session closes, "transport error". */
