@@ -17,7 +17,7 @@ use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Procfs qw(cpu memfds);
 use SIO::Traffic;
-use SIO::Util qw(alive wait_until);
+use SIO::Util qw(alive asan wait_until);
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -87,6 +87,10 @@ sub nginx {
         workers => $workers,
         daemon  => 0,
         events  => 'worker_connections 512;',
+
+        # nginx gives a new binary no others
+        main    => asan() ? join ' ', map { "env $_;" }
+                            qw(LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS) : '',
         pieces(%option),
         %option,
     )->start;
