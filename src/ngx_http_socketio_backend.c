@@ -987,7 +987,9 @@ ngx_http_socketio_backend_refused(ngx_http_socketio_reply_t *reply,
     ngx_uint_t status)
 {
     ngx_str_t                  message, data;
+    ngx_uint_t                 early;
     ngx_sio_socket_t          *so;
+    ngx_sio_session_t         *s;
     ngx_http_socketio_peer_t  *peer;
 
     peer = reply->peer;
@@ -1002,10 +1004,28 @@ ngx_http_socketio_backend_refused(ngx_http_socketio_reply_t *reply,
                   "socketio: connect was refused by the backend, status %ui",
                   status);
 
+    early = (peer->inbox != NULL);
+
     ngx_http_socketio_backend_discard(peer);
 
-    if (so) {
-        ngx_sio_socket_refuse(so, &message, data.len ? &data : NULL);
+    if (so == NULL) {
+        return;
+    }
+
+    s = so->session;
+
+    ngx_sio_socket_refuse(so, &message, data.len ? &data : NULL);
+
+    /*
+     * What it sent behind its CONNECT has turned out to be for a namespace
+     * that it has not joined; clients of Socket.IO 2 may do that.
+     */
+
+    if (early && s->revision != 3) {
+        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+                      "client sent packets behind a connect that was refused");
+
+        ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);
     }
 }
 
