@@ -377,6 +377,11 @@ ngx_sio_socket_answer(ngx_sio_socket_t *so, ngx_sio_packet_t *p,
     ngx_queue_t    *q;
     ngx_sio_ack_t  *ack;
 
+    if (p->payload.len == 0) {
+        /* not even "[]": ignored, the answer may still come */
+        return;
+    }
+
     for (q = ngx_queue_head(&so->acks);
          q != ngx_queue_sentinel(&so->acks);
          q = ngx_queue_next(q))
