@@ -10,6 +10,9 @@
 /* sessions flushed in one turn before others get theirs */
 #define NGX_SIO_FLUSH_BATCH     2048
 
+/* packets in one answer: clients in Python end themselves when there are more */
+#define NGX_SIO_ANSWER_PACKETS  16
+
 /* how long the rest of a session that we ended waits to be polled */
 #define NGX_SIO_LINGER_TIME     30000
 
@@ -1516,11 +1519,12 @@ ngx_sio_session_write_answer(ngx_sio_session_t *s, ngx_str_t *body,
     size_t               len;
     u_char              *p;
     ngx_str_t           *piece;
-    ngx_uint_t           n;
+    ngx_uint_t           n, packets;
     ngx_sio_out_node_t  *node;
 
     len = 0;
     n = 0;
+    packets = (last != NULL);
 
     for (node = s->own.head; node != NULL; node = node->next) {
 
@@ -1529,7 +1533,12 @@ ngx_sio_session_write_answer(ngx_sio_session_t *s, ngx_str_t *body,
             return NGX_ERROR;
         }
 
-        if (n > 0 && len + 1 + piece->len > s->engine->max_answer) {
+        packets += 1 + node->msg->nattachments;
+
+        if (n > 0
+            && (len + 1 + piece->len > s->engine->max_answer
+                || packets > NGX_SIO_ANSWER_PACKETS))
+        {
             last = NULL;
             break;
         }
