@@ -17,6 +17,7 @@ use SIO::EIO;
 use SIO::HTTP;
 use SIO::Ways;
 use Test::More;
+use Time::HiRes qw(sleep time);
 
 
 my $backend = SIO::Backend->new->start;
@@ -54,6 +55,7 @@ EOF
             proxy_pass http://app;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            subrequest_output_buffer_size 256k;
         }
 EOS
 
@@ -412,6 +414,12 @@ both 'CONNECT under way' => sub {
     next_is($eio, qr/^40\{"sid":"$sid"\}\z/, 'C92 who left gets no answer');
     answers($eio, [ '431[]' ], 'C92 who came again does');
 
+    $eio = $slow->(status => 403);
+
+    send_all($eio, '40', '421["early"]');
+    is_closed($eio, [ '44{"message":"Forbidden"}' ],
+              'C92 an event behind a CONNECT that is refused');
+
     $eio = $slow->();
 
     send_all($eio, '40', '40');
@@ -651,6 +659,516 @@ both 'placeholders' => sub {
         [ [ '452-1["x",' . $of->(1) . ",$ph]", $bin, 'b' ]
           => '462-1[' . $of->(1) . ",$ph]", $bin, 'b' ],
         (map { [ qq(421["x",$_]) => qq(431[$_]) ] } $ph, @bad[0, 1, 7, 13]));
+};
+
+
+both 'refusals' => sub {
+    my ($how) = @_;
+
+    my @cases = (
+        [ 403, '{"error":{"message":"E2","data":{"code":"X"}}}'
+          => '{"message":"E2","data":{"code":"X"}}' ],
+        [ 200, '{"error":{"message":"E2","data":{"b":1.50,"a":"\u00e9"}}}'
+          => '{"message":"E2","data":{"b":1.50,"a":"\u00e9"}}' ],
+        [ 200, '{"error":{"message":"E2","data":[]}}'
+          => '{"message":"E2","data":[]}' ],
+        [ 400, '{"error":{"message":"E2"}}' => '{"message":"E2"}' ],
+        [ 200, '{"error":{"message":"E2"}}' => '{"message":"E2"}' ],
+        [ 200, '{"error":{"message":""}}'   => '{"message":""}' ],
+        [ 403, ''                           => '{"message":"Forbidden"}' ],
+    );
+
+    for my $case (@cases) {
+        my ($status, $body, $expected) = @$case;
+        my $eio = joined($how, '/');
+
+        $backend->on({ type => 'connect', namespace => '/mw' },
+                     { status => $status, body => $body }, times => 1);
+
+        send_all($eio, '40/mw,{"a":1}');
+        next_is($eio, "44/mw,$expected", "C91 $status $body");
+
+        # "/" is not concerned, and another time it may be accepted.
+        send_all($eio, '421["x",1]');
+        next_is($eio, '431[1]', 'C91 the connection stays');
+        join_in($eio, '/mw');
+        send_all($eio, '42/mw,2["x",2]');
+        answers($eio, [ '43/mw,2[2]' ], 'C91 joined the next time');
+    }
+
+    $backend->on({ type => 'connect', namespace => '/mw' },
+                 { status => 403 }, times => 1);
+
+    my $eio = joined($how, '/');
+
+    send_all($eio, '40/mw');
+    next_is($eio, '44/mw,{"message":"Forbidden"}', 'C91 refused');
+    send_all($eio, '42/mw,["x"]');
+    is_closed($eio, [], 'C91 an event to who has refused');
+};
+
+
+# Packets as they come, with an answer to each ping.
+
+sub pings {
+    my ($eio, $n) = @_;
+
+    my @packets;
+
+    while (@packets < $n) {
+        push @packets, $eio->{ws} ? $eio->{ws}->recv // '(nothing)'
+                                  : $eio->poll;
+        $eio->send('3') if $packets[-1] eq '2';
+    }
+
+    return @packets;
+}
+
+
+both 'DISCONNECT' => sub {
+    my ($how) = @_;
+
+    for my $packet ('41', '41/', '41/,') {
+        my $eio = joined($how, '/', '/custom');
+        my $old = $eio->{sids}{'/'};
+
+        send_all($eio, $packet);
+        answers($eio, [], "C94 $packet is not answered");
+        send_all($eio, '42/custom,1["x"]');
+        answers($eio, [ '43/custom,1[]' ], "C94 $packet, the other stays");
+        isnt(join_in($eio, '/'), $old, "C94 $packet, a new id");
+        send_all($eio, '421["x"]');
+        answers($eio, [ '431[]' ], "C94 $packet, joined again");
+    }
+
+    for my $packet ('41/custom', '41/custom,') {
+        my $eio = joined($how, '/', '/custom');
+        my $old = $eio->{sids}{'/custom'};
+
+        send_all($eio, $packet);
+        send_all($eio, '421["x"]');
+        answers($eio, [ '431[]' ], "C94 $packet, the other stays");
+        isnt(join_in($eio, '/custom'), $old, "C94 $packet, a new id");
+    }
+
+    my $eio = joined($how, '/');
+
+    send_all($eio, '41', '40', '421["x"]');
+    next_is($eio, qr/^40\{"sid":"$sid"\}\z/, 'C94 out and in at once');
+    answers($eio, [ '431[]' ], 'C94 in order');
+
+    my @reasons = map { $_->{json}{reason} } $backend->wait(1, 10,
+                      type => 'disconnect', sid => $eio->{sids}{'/'});
+
+    is($reasons[0], 'client namespace disconnect', 'C94 the backend is told');
+
+    $eio = session($how, path => '/pinging/');
+    join_in($eio, '/');
+    send_all($eio, '41');
+
+    is_deeply([ pings($eio, 3) ], [ ('2') x 3 ], 'C94 pings go on');
+    isnt(join_in($eio, '/'), undef, 'C94 joins after them');
+};
+
+
+both 'the time for CONNECT' => sub {
+    my ($how) = @_;
+
+    $backend->on({ type => 'connect', namespace => '/mw' }, { status => 403 });
+    $backend->on({ type => 'connect', namespace => '/custom' }, { hang => 1 });
+
+    my %packets = (
+        'nothing'           => [],
+        'heartbeats'        => [ '3' ],
+        'unknown'           => [ '40/nope' ],
+        'refused'           => [ '40/mw' ],
+        'both'              => [ '40/nope', '40/mw' ],
+        'without an answer' => [ '40/custom' ],
+    );
+
+    my $started = time;
+    my %late = map { $_ => session($how, path => '/impatient/') } keys %packets;
+    my %fine = map { $_ => session($how, path => '/impatient/') }
+                   'joined', 'left';
+
+    join_in($_, '/') for values %fine;
+    send_all($fine{left}, '41');
+
+    for my $name (keys %packets) {
+        my @packets = @{ $packets{$name} };
+
+        send_all($late{$name}, @packets) if @packets;
+    }
+
+    for my $name (sort keys %packets) {
+        my @refused = map { /nope/ ? '44/nope,{"message":"Invalid namespace"}'
+                            : /mw/ ? '44/mw,{"message":"Forbidden"}' : () }
+                      @{ $packets{$name} };
+
+        my $eio = $late{$name};
+        my @got = map { $eio->next // '(nothing)' } @refused;
+
+        is_deeply(\@got, \@refused, "C95 $name, refused") if @refused;
+        is_closed($eio, [], "C95 $name");
+    }
+
+    cmp_ok(time - $started, '>', 0.4, 'C95 not before its time');
+
+    # Twice that time has to pass for those who must not notice.
+    sleep 1;
+
+    send_all($fine{joined}, '421["x"]');
+    answers($fine{joined}, [ '431[]' ], 'C95 who has joined stays');
+    answers($fine{left}, [], 'C96 who has left stays, too');
+    isnt(join_in($fine{left}, '/'), undef, 'C96 and joins again');
+};
+
+
+# An event for the backend, which replies so.
+
+sub replying {
+    my ($reply, %option) = @_;
+
+    $backend->on({ type => 'event', event => 'do' }, { json => $reply },
+                 %option);
+}
+
+
+both 'acknowledgements' => sub {
+    my ($how) = @_;
+
+    none_closes($how, 'C99', [ '/', '/custom' ],
+        [ '420["x",1]' => '430[1]' ],
+        [ '42["x",1]' ],
+        [ '427["x"]' => '437[]' ],
+        [ '427["x",1,"2",[3],{"4":null}]' => '437[1,"2",[3],{"4":null}]' ],
+        [ [ '423["x",1]', '423["x",2]' ] => '433[1]', '433[2]' ],
+        [ '42/custom,3["x",1]' => '43/custom,3[1]' ],
+        [ [ '4299["x",1]', '425["x",2]', '420["x",3]' ]
+          => '4399[1]', '435[2]', '430[3]' ]);
+
+    my $eio = joined($how, '/');
+
+    # Who is not answered in the reply gets nothing, and holds nothing up.
+    $backend->on({ type => 'event', event => 'none' }, { status => 204 });
+    send_all($eio, '425["none",1]', '426["x",2]');
+    answers($eio, [ '436[2]' ], 'C99 no answer');
+
+    # The backend asks.
+    replying({ emit => [ { event => 'ask', args => [ 1 ], ack => 'tok' } ] });
+
+    $eio = joined($how, '/');
+
+    none_closes($how, 'C100', [ '/', '/custom' ],
+        map { [ $_ ] } '430[1]', '4399["x"]', '439007199254740991[]', '43[]',
+                       '43/custom,0[]', '430', [ qq(461-5[$ph]), $bin ],
+                       [ '430[1]', '430[1]' ]);
+
+    send_all($eio, '42["do"]');
+
+    my ($id) = ($eio->next // '') =~ /^42(\d+)\["ask",1\]\z/;
+
+    isnt($id, undef, 'C100 asked');
+
+    # Neither another id nor what is not even an empty list answers it.
+    send_all($eio, '43' . ($id + 1) . '["other"]', '43', "43$id",
+             "43${id}[\"yes\"]", "43${id}[\"again\"]", "43$id");
+    answers($eio, [], 'C100 others than the one are ignored');
+
+    send_all($eio, '421["x"]');
+    answers($eio, [ '431[]' ], 'C100 and the session lives');
+
+    is_deeply([ map { @{ $_->{json} }{qw(token args)} }
+                $backend->requests(type => 'ack',
+                                   sid => $eio->{sids}{'/'}) ],
+              [ 'tok', [ 'yes' ] ], 'C100 the backend is told once');
+};
+
+
+both 'attachments' => sub {
+    my ($how) = @_;
+
+    $backend->on({ type => 'event', event => 'echo' }, { json => {
+        emit => [ {
+            event       => 'echo',
+            args        => '%args%',
+            attachments => '%attachments%',
+        } ],
+    } });
+
+    my $second = '{"_placeholder":true,"num":1}';
+
+    my @cases = (
+        [ 1, "[\"echo\",$ph]", 'bAQID' ],
+        [ 1, "[\"echo\",$ph]", 'b' ],
+        [ 1, "[\"echo\",\"x\",{\"a\":[$ph]}]", 'b/+8=' ],
+        [ 2, "[\"echo\",$ph,$second]", 'bAQID', 'bBAU=' ],
+        [ 2, "[\"echo\",$second,1,$ph]", 'bAQID', 'b' ],
+        [ 1, "[\"echo\",$ph]", 'b' . 'AAEC' x 10000 ],
+    );
+
+    for my $case (@cases) {
+        my ($n, $json, @binaries) = @$case;
+        my $eio = joined($how, '/', '/custom');
+        my @shown = ($json, map { substr $_, 0, 10 } @binaries);
+
+        for my $nsp ('', '/custom,') {
+            send_all($eio, "45$n-$nsp$json", @binaries);
+            answers($eio, [ "45$n-$nsp$json", @binaries ],
+                    'C101 ' . shown("45$n-$nsp", @shown));
+
+            my $args = $json =~ s/^\["echo",/["ack",/r;
+            my $echo = $json =~ s/^\["echo",/[/r;
+
+            send_all($eio, "45$n-${nsp}7$args", @binaries);
+            answers($eio, [ "46$n-${nsp}7$echo", @binaries ],
+                    'C101 ' . shown("46$n-${nsp}7", @shown));
+        }
+    }
+
+    # One by one, on a WebSocket in text form, too.
+    my $eio = joined($how, '/');
+    my ($header, @binaries) = ("452-[\"echo\",$ph,$second]", 'bAQID', 'bBAU=');
+
+    if ($eio->{ws}) {
+        $eio->{ws}->send_text($_) for $header, @binaries;
+
+    } else {
+        send_all($eio, $_) for $header, @binaries;
+    }
+
+    answers($eio, [ $header, @binaries ], 'C101 one by one');
+
+    # A binary event may have a plain answer, and the other way round.
+    replying({ ack => [ 1 ] }, times => 1);
+    send_all($eio, qq(451-8["do",$ph]), $bin);
+    answers($eio, [ '438[1]' ], 'C101 a plain answer');
+
+    replying({ ack => [ JSON::PP->new->decode($ph) ],
+               attachments => [ 'AQID' ] }, times => 1);
+    send_all($eio, '429["do"]');
+
+    my $answer = $eio->next // '';
+
+    like($answer, qr/^461-9\[\{.*\}\]\z/, 'C101 an answer with a binary');
+    answers($eio, [ $bin ], 'C101 and the binary');
+};
+
+
+both 'disconnected by the server' => sub {
+    my ($how) = @_;
+
+    my $api = sub {
+        my ($eio, $nsp, $close) = @_;
+
+        return $way->api('disconnect', {
+            namespace => $nsp,
+            in        => [ $eio->{sids}{$nsp} ],
+            close     => $close ? JSON::PP::true : JSON::PP::false,
+        });
+    };
+
+    my $eio = joined($how, '/', '/custom');
+
+    is($api->($eio, '/', 0), 1, 'C105 matched');
+    answers($eio, [ '41' ], 'C105 close: false');
+    send_all($eio, '42/custom,1["x"]');
+    answers($eio, [ '43/custom,1[]' ], 'C105 the other stays');
+    is($api->($eio, '/custom', 0), 1, 'C105 matched');
+    answers($eio, [ '41/custom,' ], 'C105 the last one, the engine stays');
+    isnt(join_in($eio, '/'), undef, 'C105 and joins again');
+
+    my @both = ('41', '41/custom,');
+
+    $eio = joined($how, '/', '/custom');
+    is($api->($eio, '/', 1), 1, 'C105 matched');
+    is_closed($eio, \@both, 'C105 close: true');
+
+    $eio = joined($how, '/', '/custom');
+    is($api->($eio, '/custom', 1), 1, 'C105 matched');
+    is_closed($eio, \@both, 'C105 close: true in "/custom"');
+
+    replying({ disconnect => JSON::PP::true }, times => 1);
+    $eio = joined($how, '/', '/custom');
+    send_all($eio, '42["do"]');
+    answers($eio, [ '41' ], 'C105 disconnect: true');
+
+    replying({ disconnect => 'transport' }, times => 1);
+    $eio = joined($how, '/', '/custom');
+    send_all($eio, '42["do"]');
+    is_closed($eio, \@both, 'C105 disconnect: "transport"');
+
+    replying({ ack => [ 'bye' ], disconnect => JSON::PP::true }, times => 1);
+    $eio = joined($how, '/', '/custom');
+    send_all($eio, '421["do"]', '422["lost"]');
+    next_is($eio, '431["bye"]', 'C105 what was replied first');
+    next_is($eio, '41', 'C105 then the end');
+
+    # A poll that waits gets the same.
+    if ($how eq 'polling') {
+        $eio = joined($how, '/', '/custom');
+        $eio->{pending} = $way->waiting($eio);
+        $api->($eio, '/', 1);
+        is_closed($eio, \@both, 'C105 with a waiting poll');
+    }
+};
+
+
+sub events_of {
+    my ($eio) = @_;
+
+    my @packets;
+
+    $eio->send('40/fence');
+
+    while (defined(my $packet = $eio->next)) {
+        last if $packet =~ /^44\/fence/;
+        push @packets, $packet;
+    }
+
+    return join ' ', @packets;
+}
+
+
+both 'rooms' => sub {
+    my ($how) = @_;
+
+    my ($one, $two, $three) = map { joined($how, '/') } 1 .. 3;
+    my @all = ($one, $two, $three);
+    my @sids = map { $_->{sids}{'/'} } @all;
+    my ($r1, $r2, $r3) = map { "$_ $how" } qw(a b c);
+
+    $way->api('join', { in => [ $sids[0] ], rooms => [ $r1, $r2 ] });
+    $way->api('join', { in => [ $sids[1] ], rooms => [ $r2, $r3 ] });
+
+    # Others that came before are still here.
+    my @cases = (
+        [ [ $r1 ]                            => 1, 0, 0 ],
+        [ [ $r1, $r2 ]                       => 1, 1, 0 ],
+        [ [ $r1, $r2, $r3, $r1, $sids[0] ]   => 1, 1, 0 ],
+        [ [ 'nobody' ]                       => 0, 0, 0 ],
+        [ [ 'nobody', $sids[2] ]             => 0, 0, 1 ],
+        [ [ $r1, $r2 ], [ $r3 ]              => 1, 0, 0 ],
+        [ [ $r1, $r2 ], [ $sids[0] ]         => 0, 1, 0 ],
+        [ [ $r1, $r2 ], [ 'nobody' ]         => 1, 1, 0 ],
+        [ [ $r1 ], [ $r1 ]                   => 0, 0, 0 ],
+        [ undef,                                1, 1, 1 ],
+        [ []                                 => 1, 1, 1 ],
+        [ undef, []                          => 1, 1, 1 ],
+        [ undef, [ $r2 ]                     => 0, 0, 1 ],
+        [ [], [ $sids[2] ]                   => 1, 1, 0 ],
+    );
+
+    for my $i (0 .. $#cases) {
+        my @expected = splice @{ $cases[$i] }, -3;
+        my ($to, $except) = @{ $cases[$i] };
+        my $name = JSON::PP->new->encode([ $to, $except ]);
+
+        $name =~ s/$sids[$_]/sid $_/g for 0 .. 2;
+
+        my $matched = $way->api('emit', {
+            event => 'e',
+            args  => [ $i ],
+            defined $to ? (to => $to) : (),
+            defined $except ? (except => $except) : (),
+        });
+
+        my $sum = 0;
+
+        $sum += $_ for @expected;
+        cmp_ok($matched, $to && @$to ? '==' : '>=', $sum,
+               "C110 matched by $name");
+        is_deeply([ map { events_of($_) } @all ],
+                  [ map { $_ ? "42[\"e\",$i]" : '' } @expected ],
+                  "C110 got by $name");
+    }
+};
+
+
+both 'volatile' => sub {
+    my ($how) = @_;
+
+    my $emit = sub {
+        my ($eio, $event, %option) = @_;
+
+        return $way->api('emit', {
+            event => $event,
+            to    => $eio->{sids}{'/'},
+            %option,
+        });
+    };
+
+    my @binary = (args => [ JSON::PP->new->decode($ph) ],
+                  attachments => [ 'AQID' ]);
+    my @volatile = (volatile => JSON::PP::true);
+    my $eio = joined($how, '/');
+
+    if ($how eq 'polling') {
+        $emit->($eio, 'one', @volatile) for 1 .. 2;
+        $emit->($eio, 'one', @volatile, @binary);
+        $emit->($eio, 'two');
+        $emit->($eio, 'three', @volatile);
+        answers($eio, [ '42["two"]' ], 'C111 without a waiting poll');
+
+        $eio->{pending} = $way->waiting($eio);
+        $emit->($eio, 'one', @volatile);
+        $emit->($eio, 'two', @volatile);
+        answers($eio, [ '42["one"]' ], 'C111 with one');
+
+        $eio->{pending} = $way->waiting($eio);
+        $emit->($eio, 'one', @volatile, @binary);
+
+        like($eio->next, qr/^451-\["one",\{.*\}\]\z/, 'C111 with a binary');
+        answers($eio, [ $bin ], 'C111 that comes as a whole');
+
+        $eio->{pending} = $way->waiting($eio);
+
+    } else {
+        for my $n (1 .. 3) {
+            $emit->($eio, "e$n", @volatile);
+            next_is($eio, "42[\"e$n\"]", 'C111 an idle WebSocket');
+        }
+
+        $emit->($eio, 'one', @volatile, @binary);
+        like($eio->next, qr/^451-\["one",\{.*\}\]\z/, 'C111 with a binary');
+        answers($eio, [ $bin ], 'C111 that comes as a whole');
+    }
+
+    # Several in one turn: the first of them, for whom can be written to.
+    replying({ emit => [ map { { event => "v$_", volatile => JSON::PP::true } }
+                             1 .. 3 ] }, times => 1);
+
+    if ($how eq 'polling') {
+        SIO::HTTP->new(port => $way->port, timeout => 20)->request('POST',
+            $eio->url('polling'), body => '42["do"]');
+
+    } else {
+        $eio->send('42["do"]');
+    }
+
+    next_is($eio, '42["v1"]', 'C111 the first of three');
+    answers($eio, [], 'C111 and no other');
+};
+
+
+subtest 'the end of nginx' => sub {
+    my ($ws, $idle, $poll) = map { joined($_, '/', '/custom') }
+                                 'WebSocket', 'polling', 'polling';
+
+    my $pending = $way->waiting($poll);
+
+    $nginx->signal('QUIT');
+
+    is($ws->next, undef, 'C106 no packet');
+    is_deeply($ws->{ws}{closed}, { code => 1005, reason => '' },
+              'C106 an empty close frame');
+
+    # nginx itself ends requests when the time is up.
+    my $response = $pending->wait(30);
+
+    ok($response, 'C106 the poll ends');
+    like($response ? $response->{body} : '(nothing)', qr/^1?\z/,
+         'C106 without 41');
 };
 
 
