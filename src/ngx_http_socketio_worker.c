@@ -7,8 +7,6 @@
 #include "ngx_sio_base64.h"
 #include "ngx_sio_pack.h"
 
-#include <openssl/rand.h>
-
 
 /* how often a draining worker looks whether it may go, msec */
 #define NGX_HTTP_SOCKETIO_LINGER_INTERVAL  100
@@ -247,23 +245,15 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 ngx_int_t
 ngx_http_socketio_sid(ngx_http_socketio_worker_t *w, u_char *sid)
 {
-    u_char              octets[NGX_HTTP_SOCKETIO_SID_OCTETS], *p;
+    u_char              head[sizeof(uint16_t) + sizeof(uint32_t)], *p;
     ngx_sio_hub_addr_t  self;
 
     self = ngx_sio_hub_self(w->hub);
 
-    p = ngx_cpymem(octets, &self.slot, sizeof(uint16_t));
-    p = ngx_cpymem(p, &self.generation, sizeof(uint32_t));
+    p = ngx_cpymem(head, &self.slot, sizeof(uint16_t));
+    ngx_memcpy(p, &self.generation, sizeof(uint32_t));
 
-    if (RAND_bytes(p, octets + sizeof(octets) - p) != 1) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "no random octets for a session id");
-        return NGX_ERROR;
-    }
-
-    ngx_sio_base64_url_write(sid, octets, sizeof(octets));
-
-    return NGX_OK;
+    return ngx_sio_sid_write(sid, NGX_SIO_SID_LEN, head, sizeof(head));
 }
 
 

@@ -5,6 +5,7 @@
 
 #include "ngx_sio_pack.h"
 #include "ngx_sio_rooms.h"
+#include "ngx_sio_session_private.h"
 
 
 /* what has a fixed size; times are comparable between the workers of a host */
@@ -35,6 +36,13 @@ static ngx_int_t ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos,
     u_char *end);
 static ngx_int_t ngx_sio_rest_restore(ngx_sio_session_t *s, u_char **pos,
     u_char *end);
+
+
+ngx_uint_t
+ngx_sio_session_movable(ngx_sio_session_t *s)
+{
+    return s->state == &ngx_sio_session_polling && !s->slow && !s->failed;
+}
 
 
 size_t
@@ -79,6 +87,22 @@ ngx_sio_session_save(ngx_sio_session_t *s, u_char *p)
     }
 
     return ngx_sio_sockets_save(s, p);
+}
+
+
+/* Leaves this worker without anybody being told. */
+
+void
+ngx_sio_session_moved(ngx_sio_session_t *s)
+{
+    s->closing = 1;
+
+    ngx_sio_sockets_moved(s);
+    s->engine->ops->moved(s, NULL);
+
+    ngx_sio_session_set_state(s, &ngx_sio_session_closed);
+    ngx_sio_session_unlink(s);
+    ngx_sio_session_unref(s);
 }
 
 
@@ -133,6 +157,46 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     ngx_sio_session_restored(s);
 
     return s;
+}
+
+
+/* The caller keeps s->data; the sockets end as if their worker was lost. */
+
+void
+ngx_sio_session_drop(ngx_sio_session_t *s)
+{
+    ngx_queue_t       *q;
+    ngx_sio_socket_t  *so;
+
+    s->closing = 1;
+
+    while (!ngx_queue_empty(&s->sockets)) {
+        q = ngx_queue_head(&s->sockets);
+        so = ngx_queue_data(q, ngx_sio_socket_t, link);
+
+        ngx_sio_socket_close(so, NGX_SIO_REASON_TRANSPORT_ERROR);
+    }
+
+    ngx_sio_session_set_state(s, &ngx_sio_session_closed);
+    ngx_sio_session_unlink(s);
+    ngx_sio_session_unref(s);
+}
+
+
+void
+ngx_sio_session_restored(ngx_sio_session_t *s)
+{
+    ngx_sio_session_arm(s);
+
+    if (!ngx_sio_out_empty(&s->own) || s->rest != NULL) {
+        ngx_sio_session_set_dirty(s);
+    }
+
+    if (ngx_sio_waiter_set(&s->post) && s->post_done && !s->paused
+        && s->rest == NULL)
+    {
+        ngx_sio_session_answer(s, &s->post, NGX_SIO_ANSWER_OK);
+    }
 }
 
 

@@ -28,8 +28,9 @@
  *
  * While PROBING polling stays in charge; a waiting poll, and each one that
  * comes, is answered at once.  A client that has had its "3probe" polls no
- * longer, so if the server ends the session then, the upgrade comes first.  In LINGER the sockets are gone and the next
- * poll fetches the rest and the close packet.
+ * longer, so if the server ends the session then, the upgrade comes first.  In
+ * LINGER the sockets are gone and the next poll fetches the rest and the close
+ * packet.
  */
 
 
@@ -42,10 +43,7 @@
 #include <ngx_event.h>
 
 #include "ngx_sio_msg.h"
-
-
-#define NGX_SIO_SID_LEN         32      /* of an Engine.IO id, characters */
-#define NGX_SIO_SOCKET_SID_LEN  20      /* of a Socket.IO id, characters */
+#include "ngx_sio_sid.h"
 
 
 typedef struct ngx_sio_engine_s   ngx_sio_engine_t;
@@ -87,7 +85,8 @@ typedef struct {
 } ngx_sio_waiter_t;
 
 #define ngx_sio_waiter_set(w)       ((w)->serial != 0)
-#define ngx_sio_waiter_equal(a, b)  (ngx_memcmp(a, b, sizeof(ngx_sio_waiter_t)) == 0)
+#define ngx_sio_waiter_equal(a, b)                                            \
+    (ngx_memcmp(a, b, sizeof(ngx_sio_waiter_t)) == 0)
 
 
 typedef enum {
@@ -283,14 +282,15 @@ struct ngx_sio_session_s {
     unsigned                        slow:1;      /* over its send buffer */
     unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
-    unsigned                        reason:5;    /* why, while PROBING goes on */
+    unsigned                        reason:5;    /* why; PROBING goes on */
 
     uint64_t                        packets_out;
     uint64_t                        packets_in;
     ngx_sio_rest_t                 *rest;        /* of the POST that waits for
                                                     its answer, or NULL */
 
-    ngx_rbtree_node_t               node;        /* engine->sessions */
+    ngx_rbtree_node_t               node;        /* engine->sessions, by sid, */
+    u_char                          sid[NGX_SIO_SID_LEN];  /* right behind */
     ngx_queue_t                     all;         /* engine->all */
     ngx_queue_t                     sockets;     /* ngx_sio_socket_t.link */
     void                           *data;        /* the layer above's */
@@ -309,8 +309,6 @@ struct ngx_sio_session_s {
     ngx_msec_t                      pong_due;    /* give up;  0: no */
     ngx_msec_t                      state_due;   /* end of PROBING, LINGER */
     ngx_msec_t                      connect_due; /* 0: a namespace was joined */
-
-    u_char                          sid[NGX_SIO_SID_LEN];
 };
 
 

@@ -1,12 +1,9 @@
 
-#include "ngx_sio_base64.h"
 #include "ngx_sio_packet.h"
 #include "ngx_sio_pack.h"
 #include "ngx_sio_rooms.h"
 #include "ngx_sio_json.h"
 #include "ngx_sio_utf8.h"
-
-#include <openssl/rand.h>
 
 
 static ngx_int_t ngx_sio_socket_dispatch(ngx_sio_session_t *s,
@@ -29,7 +26,6 @@ static ngx_int_t ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text,
 static void ngx_sio_socket_send_error(ngx_sio_session_t *s, ngx_str_t *nsp,
     ngx_str_t *message, ngx_str_t *data);
 static void ngx_sio_socket_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg);
-static ngx_rbtree_key_t ngx_sio_socket_key(u_char *sid);
 static size_t ngx_sio_socket_save_length(ngx_sio_socket_t *so);
 static u_char *ngx_sio_socket_save(ngx_sio_socket_t *so, u_char *p);
 static ngx_int_t ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos,
@@ -234,7 +230,7 @@ ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
 static ngx_int_t
 ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
 {
-    u_char             sid[NGX_SIO_SOCKET_SID_LEN], random[15];
+    u_char             sid[NGX_SIO_SOCKET_SID_LEN];
     ngx_str_t          auth;
     ngx_sio_socket_t  *so;
 
@@ -253,15 +249,13 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
 
     auth = p->payload;
 
-    if (RAND_bytes(random, sizeof(random)) != 1
+    if (ngx_sio_sid_write(sid, sizeof(sid), NULL, 0) != NGX_OK
         || (p->query.len
             && ngx_sio_socket_query(&p->query, &auth) != NGX_OK))
     {
         ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
         return NGX_OK;
     }
-
-    ngx_sio_base64_url_write(sid, random, sizeof(random));
 
     so = ngx_sio_socket_create(s, &p->nsp, sid);
 
@@ -430,86 +424,18 @@ ngx_sio_socket_of(ngx_sio_session_t *s, ngx_str_t *nsp)
 }
 
 
-static ngx_rbtree_key_t
-ngx_sio_socket_key(u_char *sid)
-{
-    ngx_rbtree_key_t  key;
-
-    ngx_memcpy(&key, sid, sizeof(ngx_rbtree_key_t));
-
-    return key;
-}
-
-
-void
-ngx_sio_socket_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t  **p;
-    ngx_sio_socket_t    *so, *t;
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = (node->key < temp->key) ? &temp->left : &temp->right;
-
-        } else {
-            so = ngx_rbtree_data(node, ngx_sio_socket_t, node);
-            t = ngx_rbtree_data(temp, ngx_sio_socket_t, node);
-
-            p = (ngx_memcmp(so->sid, t->sid, NGX_SIO_SOCKET_SID_LEN) < 0)
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
 ngx_sio_socket_t *
 ngx_sio_socket_find(ngx_sio_engine_t *e, u_char *sid, size_t len)
 {
-    ngx_int_t           rc;
-    ngx_rbtree_key_t    key;
     ngx_rbtree_node_t  *node;
-    ngx_sio_socket_t   *so;
 
     if (len != NGX_SIO_SOCKET_SID_LEN) {
         return NULL;
     }
 
-    key = ngx_sio_socket_key(sid);
-    node = e->sockets.root;
+    node = ngx_sio_sid_find(&e->sockets, sid, len);
 
-    while (node != &e->sockets_sentinel) {
-
-        if (key != node->key) {
-            node = (key < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        so = ngx_rbtree_data(node, ngx_sio_socket_t, node);
-
-        rc = ngx_memcmp(sid, so->sid, NGX_SIO_SOCKET_SID_LEN);
-
-        if (rc == 0) {
-            return so;
-        }
-
-        node = (rc < 0) ? node->left : node->right;
-    }
-
-    return NULL;
+    return node ? ngx_rbtree_data(node, ngx_sio_socket_t, node) : NULL;
 }
 
 
@@ -533,14 +459,12 @@ ngx_sio_socket_create(ngx_sio_session_t *s, ngx_str_t *nsp, u_char *sid)
     so->session = s;
     so->connected_at = ngx_time();
 
-    ngx_memcpy(so->sid, sid, NGX_SIO_SOCKET_SID_LEN);
-    so->node.key = ngx_sio_socket_key(so->sid);
-
     ngx_queue_init(&so->rooms);
     ngx_queue_init(&so->acks);
 
     ngx_queue_insert_tail(&s->sockets, &so->link);
-    ngx_rbtree_insert(&s->engine->sockets, &so->node);
+    ngx_sio_sid_insert(&s->engine->sockets, &so->node, sid,
+                       NGX_SIO_SOCKET_SID_LEN);
 
     s->nsockets++;
 

@@ -21,19 +21,19 @@ struct ngx_sio_socket_s {
     ngx_sio_nsp_t          *nsp;
     void                   *data;          /* the layer above's */
 
-    ngx_rbtree_node_t       node;          /* engine->sockets, by sid */
     ngx_queue_t             link;          /* session->sockets */
     ngx_queue_t             rooms;         /* ngx_sio_membership_t.of_socket */
     ngx_queue_t             acks;          /* ngx_sio_ack_t that we await */
     time_t                  connected_at;  /* seconds since 1970 */
+
+    ngx_rbtree_node_t       node;          /* engine->sockets, by sid, */
+    u_char                  sid[NGX_SIO_SOCKET_SID_LEN];   /* right behind */
 
     uint16_t                nacks;
     uint16_t                nrooms;
     unsigned                connected:1;   /* CONNECT was answered */
     unsigned                paused:1;      /* counted in session->paused */
     unsigned                left_own:1;    /* has left the room of its sid */
-
-    u_char                  sid[NGX_SIO_SOCKET_SID_LEN];
 };
 
 
@@ -107,10 +107,6 @@ ngx_sio_msg_t *ngx_sio_socket_event(ngx_str_t *nsp, uint64_t id,
  */
 ngx_int_t ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id,
     ngx_str_t *token);
-
-/* for the tree of sockets */
-void ngx_sio_socket_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel);
 
 /* len may be any; NULL: not here. */
 ngx_sio_socket_t *ngx_sio_socket_find(ngx_sio_engine_t *e, u_char *sid,

@@ -1,0 +1,171 @@
+
+#include "ngx_sio_compat.h"
+#include "ngx_sio_session_private.h"
+#include "ngx_sio_socket.h"
+
+
+/* sessions flushed in one turn before others get theirs */
+#define NGX_SIO_FLUSH_BATCH     2048
+
+
+static u_char *ngx_sio_engine_log(ngx_log_t *log, u_char *buf, size_t len);
+static void ngx_sio_engine_flush(ngx_event_t *ev);
+
+
+ngx_int_t
+ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops, void *data,
+    uint64_t *counters, ngx_log_t *log)
+{
+    ngx_memzero(e, sizeof(ngx_sio_engine_t));
+
+    e->ops = ops;
+    e->data = data;
+    e->counters = counters;
+    e->max_answer = NGX_MAX_SIZE_T_VALUE;
+
+    e->log = *log;
+    e->log.handler = ngx_sio_engine_log;
+    e->log.data = e;
+
+    ngx_sio_sid_init(&e->sessions, &e->sessions_sentinel);
+    ngx_sio_sid_init(&e->sockets, &e->sockets_sentinel);
+    ngx_rbtree_init(&e->nsps, &e->nsps_sentinel, ngx_str_rbtree_insert_value);
+
+    ngx_queue_init(&e->all);
+    ngx_queue_init(&e->dirty);
+
+    e->flush.handler = ngx_sio_engine_flush;
+    e->flush.data = e;
+    e->flush.log = log;
+
+    /* every message to come can be told from those before by it */
+    if (ngx_sio_msg_packet('1') == NULL || ngx_sio_msg_packet('2') == NULL
+        || ngx_sio_msg_packet('3') == NULL || ngx_sio_msg_packet('6') == NULL
+        || ngx_sio_msg_packet('p') == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason)
+{
+    ngx_queue_t        *q;
+    ngx_sio_session_t  *s;
+
+    while (!ngx_queue_empty(&e->all)) {
+        q = ngx_queue_head(&e->all);
+        s = ngx_queue_data(q, ngx_sio_session_t, all);
+
+        ngx_sio_session_ref(s);
+
+        ngx_sio_session_close(s, reason);
+
+        if (s->state != &ngx_sio_session_closed) {
+            /* it lingers for a poll that nobody will answer any more */
+            ngx_sio_session_end(s, reason);
+        }
+
+        ngx_sio_session_unref(s);
+    }
+
+    if (e->flush.posted) {
+        ngx_delete_posted_event(&e->flush);
+    }
+}
+
+
+static u_char *
+ngx_sio_engine_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    ngx_sio_engine_t  *e = log->data;
+
+    if (e->current == NULL) {
+        return buf;
+    }
+
+    return e->ops->log(e->current, buf, len);
+}
+
+
+/*
+ * What the next session writes from is fetched while the kernel is at work for
+ * this one: of thousands, none is in the cache.
+ */
+
+static ngx_inline void
+ngx_sio_engine_prefetch(ngx_sio_engine_t *e, ngx_queue_t *q)
+{
+    ngx_sio_session_t  *s;
+
+    if (q != ngx_queue_sentinel(&e->dirty)) {
+        s = ngx_queue_data(q, ngx_sio_session_t, dirty);
+
+        ngx_sio_prefetch(s->ws);
+        ngx_sio_prefetch((u_char *) s->ws + 64);
+        ngx_sio_prefetch(ngx_queue_next(q));
+    }
+}
+
+
+static void
+ngx_sio_engine_flush(ngx_event_t *ev)
+{
+    ngx_uint_t          n;
+    ngx_queue_t        *q;
+    ngx_sio_engine_t   *e;
+    ngx_sio_session_t  *s;
+
+    e = ev->data;
+
+    for (n = 0; !ngx_queue_empty(&e->dirty); n++) {
+
+        if (n == NGX_SIO_FLUSH_BATCH) {
+            ngx_post_event(&e->flush, &ngx_posted_next_events);
+            return;
+        }
+
+        q = ngx_queue_head(&e->dirty);
+        s = ngx_queue_data(q, ngx_sio_session_t, dirty);
+
+        ngx_sio_engine_prefetch(e, ngx_queue_next(q));
+
+        ngx_queue_remove(&s->dirty);
+        s->is_dirty = 0;
+
+        ngx_sio_session_ref(s);
+        e->current = s;
+
+        if (s->slow) {
+            ngx_log_error(NGX_LOG_INFO, &e->log, 0,
+                          "client does not read: %uz octets are queued, "
+                          "limit is %uz",
+                          s->out->bytes, s->conf->send_buffer);
+
+            e->counters[NGX_SIO_COUNT_SLOW]++;
+            ngx_sio_session_close(s, NGX_SIO_REASON_SLOW_CONSUMER);
+
+        } else if (s->failed) {
+            ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+        } else {
+
+            if (s->greet) {
+                s->greet = 0;
+                (void) ngx_sio_socket_implicit(s);
+            }
+
+            if (s->rest != NULL && !s->paused) {
+                ngx_sio_session_continue(s);
+            }
+
+            s->state->flush(s);
+        }
+
+        e->current = NULL;
+        ngx_sio_session_unref(s);
+    }
+}

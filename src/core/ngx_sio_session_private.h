@@ -1,0 +1,105 @@
+
+/*
+ * The inside of a session, for its own files.
+ *
+ * Layer:      core.
+ * Ownership:  as ngx_sio_session.h.  Each function that may close the session
+ *             is called with a reference held.
+ * Hostile:    as ngx_sio_session.h.
+ * Reference:  ngx_sio_engine.c            opening, closing, the end of a turn
+ *             ngx_sio_session.c           states, packets, the end, time
+ *             ngx_sio_session_polling.c   GET and POST
+ *             ngx_sio_session_upgrade.c   its WebSocket
+ *             ngx_sio_move.c              to another worker
+ */
+
+
+#ifndef _NGX_SIO_SESSION_PRIVATE_H_INCLUDED_
+#define _NGX_SIO_SESSION_PRIVATE_H_INCLUDED_
+
+
+#include "ngx_sio_eio.h"
+#include "ngx_sio_session.h"
+
+
+struct ngx_sio_session_state_s {
+    const char     *name;
+
+    /* a GET; a WebSocket message; new output */
+    void          (*poll)(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+    void          (*receive)(ngx_sio_session_t *s, ngx_uint_t binary,
+                       ngx_str_t *data);
+    void          (*flush)(ngx_sio_session_t *s);
+
+    /* what a POST is answered without being looked at */
+    ngx_int_t       post;
+};
+
+#define NGX_SIO_POST_ACCEPTED  -1
+
+
+/* ngx_sio_session.h has their drawing */
+extern const ngx_sio_session_state_t  ngx_sio_session_polling;
+extern const ngx_sio_session_state_t  ngx_sio_session_probing;
+extern const ngx_sio_session_state_t  ngx_sio_session_websocket;
+extern const ngx_sio_session_state_t  ngx_sio_session_linger;
+extern const ngx_sio_session_state_t  ngx_sio_session_closed;
+
+/* nobody else assigns s->state */
+void ngx_sio_session_set_state(ngx_sio_session_t *s,
+    const ngx_sio_session_state_t *state);
+
+
+/* A packet, whichever way it came; it may close the session. */
+void ngx_sio_session_packet(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt);
+
+/* It is looked at when the turn ends. */
+void ngx_sio_session_set_dirty(ngx_sio_session_t *s);
+
+/*
+ * The sockets are gone.  depart: a session that polls ends now, or with the
+ * next poll; ours: the server's side wants it.  end: now.  unlink: it leaves
+ * all tables and queues without anybody being told.
+ */
+void ngx_sio_session_depart(ngx_sio_session_t *s, ngx_uint_t reason,
+    ngx_uint_t ours);
+void ngx_sio_session_end(ngx_sio_session_t *s, ngx_uint_t reason);
+void ngx_sio_session_unlink(ngx_sio_session_t *s);
+
+/* A deadline from now, never 0; and the timer after one has changed. */
+ngx_msec_t ngx_sio_session_due(ngx_msec_t timeout);
+void ngx_sio_session_arm(ngx_sio_session_t *s);
+
+
+/* Answers a request without a payload; w may be the session's own. */
+void ngx_sio_session_answer(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
+    ngx_sio_answer_e kind);
+
+/* Answers the poll that waits with what is queued, then last if not NULL. */
+void ngx_sio_session_release(ngx_sio_session_t *s, ngx_sio_msg_t *last);
+
+/* Goes on with s->rest. */
+void ngx_sio_session_continue(ngx_sio_session_t *s);
+
+/* of the states */
+void ngx_sio_polling_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+void ngx_sio_polling_flush(ngx_sio_session_t *s);
+void ngx_sio_probing_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+void ngx_sio_websocket_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+void ngx_sio_linger_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+void ngx_sio_closed_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+
+
+/* PROBING ends: with "5", or without, when the WebSocket is gone. */
+void ngx_sio_session_upgrade(ngx_sio_session_t *s);
+void ngx_sio_session_probe_failed(ngx_sio_session_t *s);
+
+/* of the states */
+void ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
+    ngx_str_t *data);
+void ngx_sio_websocket_receive(ngx_sio_session_t *s, ngx_uint_t binary,
+    ngx_str_t *data);
+void ngx_sio_websocket_flush(ngx_sio_session_t *s);
+
+
+#endif /* _NGX_SIO_SESSION_PRIVATE_H_INCLUDED_ */
