@@ -23,6 +23,7 @@
 
 
 #include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_body.h"
 #include "ngx_http_socketio_parse.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_base64.h"
@@ -111,9 +112,6 @@ static const ngx_http_socketio_api_call_t *ngx_http_socketio_api_find(
 static size_t ngx_http_socketio_api_limit(ngx_http_socketio_loc_conf_t *lcf);
 static void ngx_http_socketio_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_socketio_api_run(ngx_http_socketio_api_t *api);
-static ngx_int_t ngx_http_socketio_api_read(ngx_http_socketio_api_t *api,
-    ngx_str_t *body);
-static ngx_int_t ngx_http_socketio_api_read_file(ngx_buf_t *b, u_char *p);
 
 static ngx_int_t ngx_http_socketio_api_emit(ngx_http_socketio_api_t *api,
     ngx_str_t *object);
@@ -470,9 +468,10 @@ ngx_http_socketio_api_run(ngx_http_socketio_api_t *api)
 
     r = api->request;
 
-    rc = ngx_http_socketio_api_read(api, &body);
+    rc = ngx_http_socketio_body_read(r, ngx_http_socketio_api_limit(api->lcf),
+                                     &body);
 
-    if (rc == NGX_DECLINED) {
+    if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
         return ngx_http_socketio_api_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
                                            "too_large",
                                            "the body is larger than %uz bytes",
@@ -481,7 +480,7 @@ ngx_http_socketio_api_run(ngx_http_socketio_api_t *api)
     }
 
     if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return rc;
     }
 
     rc = ngx_http_socketio_parse_text(&api->parse, &body, &object);
@@ -497,99 +496,6 @@ ngx_http_socketio_api_run(ngx_http_socketio_api_t *api)
     }
 
     return api->call->handler(api, &object);
-}
-
-
-/*
- * The body in one piece, from wherever nginx or another module has put it.
- * NGX_OK, NGX_DECLINED: too large, NGX_ERROR.
- */
-
-static ngx_int_t
-ngx_http_socketio_api_read(ngx_http_socketio_api_t *api, ngx_str_t *body)
-{
-    off_t                size;
-    u_char              *p;
-    ngx_buf_t           *b;
-    ngx_chain_t         *cl, *bufs;
-    ngx_http_request_t  *r;
-
-    r = api->request;
-
-    ngx_str_null(body);
-
-    bufs = r->request_body ? r->request_body->bufs : NULL;
-    size = 0;
-
-    for (cl = bufs; cl != NULL; cl = cl->next) {
-        size += ngx_buf_size(cl->buf);
-    }
-
-    if (size == 0) {
-        return NGX_OK;
-    }
-
-    if (size > (off_t) ngx_http_socketio_api_limit(api->lcf)) {
-        return NGX_DECLINED;
-    }
-
-    body->len = size;
-
-    if (bufs->next == NULL && ngx_buf_in_memory(bufs->buf)) {
-        body->data = bufs->buf->pos;
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, body->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    body->data = p;
-
-    for (cl = bufs; cl != NULL; cl = cl->next) {
-        b = cl->buf;
-
-        if (ngx_buf_in_memory(b)) {
-            p = ngx_cpymem(p, b->pos, b->last - b->pos);
-            continue;
-        }
-
-        if (ngx_http_socketio_api_read_file(b, p) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        p += ngx_buf_size(b);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_socketio_api_read_file(ngx_buf_t *b, u_char *p)
-{
-    off_t    offset;
-    ssize_t  n;
-
-    for (offset = b->file_pos; offset < b->file_last; offset += n) {
-
-        n = ngx_read_file(b->file, p, b->file_last - offset, offset);
-
-        if (n == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (n == 0) {
-            ngx_log_error(NGX_LOG_ALERT, b->file->log, 0,
-                          "\"%V\" was truncated", &b->file->name);
-            return NGX_ERROR;
-        }
-
-        p += n;
-    }
-
-    return NGX_OK;
 }
 
 

@@ -1,5 +1,6 @@
 
 #include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_body.h"
 #include "ngx_http_socketio_handshake.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_park.h"
@@ -10,8 +11,6 @@
 /* msec; an owner that is alive answers at once, or with the next ping */
 #define NGX_HTTP_SOCKETIO_HANDLER_UPGRADE  10000
 #define NGX_HTTP_SOCKETIO_HANDLER_SLACK    10000
-
-#define NGX_HTTP_SOCKETIO_HANDLER_BODY     4096
 
 
 /* Engine.IO's codes, as clients see them */
@@ -42,8 +41,7 @@ typedef struct {
     ngx_http_socketio_parked_t    *parked;     /* while it waits, or NULL */
     ngx_event_t                    timer;      /* how long it may */
 
-    ngx_str_t                      body;       /* of a POST, so far */
-    size_t                         size;       /* room for it */
+    ngx_http_socketio_body_t       body;       /* of a POST */
 
     unsigned                       revision:3;
     unsigned                       b64:1;
@@ -90,10 +88,6 @@ static ngx_int_t ngx_http_socketio_handler_poll(
 static ngx_int_t ngx_http_socketio_handler_post(
     ngx_http_socketio_exchange_t *x);
 static void ngx_http_socketio_handler_body(ngx_http_request_t *r);
-static ngx_int_t ngx_http_socketio_handler_collect(
-    ngx_http_socketio_exchange_t *x);
-static ngx_int_t ngx_http_socketio_handler_append(
-    ngx_http_socketio_exchange_t *x, ngx_buf_t *b);
 static ngx_int_t ngx_http_socketio_handler_begin(
     ngx_http_socketio_exchange_t *x);
 static ngx_int_t ngx_http_socketio_handler_complete(
@@ -792,7 +786,7 @@ ngx_http_socketio_handler_body(ngx_http_request_t *r)
 
     x = ngx_http_get_module_ctx(r, ngx_http_socketio_module);
 
-    rc = ngx_http_socketio_handler_collect(x);
+    rc = ngx_http_socketio_body_collect(r, x->lcf->max_payload, &x->body);
 
     if (rc == NGX_AGAIN) {
         r->read_event_handler = ngx_http_socketio_handler_body;
@@ -826,113 +820,6 @@ ngx_http_socketio_handler_body(ngx_http_request_t *r)
 }
 
 
-/*
- *   NGX_OK     x->body is complete
- *   NGX_AGAIN  more is to come
- *   otherwise  the status that r is to be finalized with
- */
-
-static ngx_int_t
-ngx_http_socketio_handler_collect(ngx_http_socketio_exchange_t *x)
-{
-    ngx_int_t            rc;
-    ngx_chain_t         *cl;
-    ngx_http_request_t  *r;
-
-    r = x->request;
-
-    for ( ;; ) {
-
-        if (r->request_body == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        while (r->request_body->bufs != NULL) {
-            cl = r->request_body->bufs;
-
-            rc = ngx_http_socketio_handler_append(x, cl->buf);
-            if (rc != NGX_OK) {
-                return rc;
-            }
-
-            /* nginx reads into the buffer again */
-            cl->buf->pos = cl->buf->last;
-
-            r->request_body->bufs = cl->next;
-            ngx_free_chain(r->pool, cl);
-        }
-
-        if (!r->reading_body) {
-            return NGX_OK;
-        }
-
-        rc = ngx_http_read_unbuffered_request_body(r);
-
-        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-            return rc;
-        }
-
-        if (rc == NGX_ERROR) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (r->reading_body && r->request_body->bufs == NULL) {
-            return NGX_AGAIN;
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_socketio_handler_append(ngx_http_socketio_exchange_t *x, ngx_buf_t *b)
-{
-    off_t    len;
-    size_t   size;
-    u_char  *p;
-
-    len = ngx_buf_size(b);
-
-    if (len > (off_t) (x->lcf->max_payload - x->body.len)) {
-        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
-    }
-
-    if ((size_t) len > x->size - x->body.len) {
-
-        size = ngx_max(2 * x->size, x->body.len + (size_t) len);
-        size = ngx_max(size, NGX_HTTP_SOCKETIO_HANDLER_BODY);
-        size = ngx_min(size, x->lcf->max_payload);
-
-        p = ngx_pnalloc(x->request->pool, size);
-        if (p == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (x->body.len) {
-            ngx_memcpy(p, x->body.data, x->body.len);
-            ngx_pfree(x->request->pool, x->body.data);
-        }
-
-        x->body.data = p;
-        x->size = size;
-    }
-
-    p = x->body.data + x->body.len;
-
-    if (ngx_buf_in_memory(b)) {
-        ngx_memcpy(p, b->pos, (size_t) len);
-
-    } else if (len && ngx_read_file(b->file, p, (size_t) len, b->file_pos)
-                      != (ssize_t) len)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    x->body.len += (size_t) len;
-
-    return NGX_OK;
-}
-
-
 /* The session has to know of a body that takes time, lest there be two. */
 
 static ngx_int_t
@@ -961,10 +848,10 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
 
     static ngx_str_t  ok = ngx_string("ok");
 
-    body = x->body;
+    body = x->body.str;
 
     if (x->jsonp
-        && ngx_sio_jsonp_decode(x->body.data, &x->body, &body) != NGX_OK)
+        && ngx_sio_jsonp_decode(body.data, &x->body.str, &body) != NGX_OK)
     {
         /* a form without a payload is to be ignored */
 
