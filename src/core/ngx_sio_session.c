@@ -508,12 +508,14 @@ ngx_sio_session_depart(ngx_sio_session_t *s, ngx_uint_t reason,
     ngx_uint_t ours)
 {
     if (ngx_sio_waiter_set(&s->poll)) {
-        ngx_sio_session_release(s, ngx_sio_msg_packet(s->left ? '6' : '1'));
 
-        if (ngx_sio_out_empty(&s->own) || !ours) {
+        if (!ours || ngx_sio_out_empty(&s->own)) {
+            ngx_sio_session_release(s, ngx_sio_msg_packet(s->left ? '6' : '1'));
             ngx_sio_session_end(s, reason);
             return;
         }
+
+        ngx_sio_session_release(s, NULL);
 
     } else if (!ours && !s->left) {
         ngx_sio_session_end(s, reason);

@@ -124,6 +124,11 @@ ngx_sio_websocket_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 }
 
 
+/*
+ * The close packet comes alone: socket.io-client 4 looks at events only when
+ * it has been through with the payload, and forgets them when it was closed.
+ */
+
 void
 ngx_sio_linger_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 {
@@ -133,11 +138,13 @@ ngx_sio_linger_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
         return;
     }
 
-    ngx_sio_session_release_to(s, w, ngx_sio_msg_packet('1'));
-
-    if (ngx_sio_out_empty(&s->own)) {
-        ngx_sio_session_end(s, NGX_SIO_REASON_FORCED_CLOSE);
+    if (!ngx_sio_out_empty(&s->own)) {
+        ngx_sio_session_release_to(s, w, NULL);
+        return;
     }
+
+    ngx_sio_session_release_to(s, w, ngx_sio_msg_packet('1'));
+    ngx_sio_session_end(s, NGX_SIO_REASON_FORCED_CLOSE);
 }
 
 
