@@ -27,7 +27,9 @@ client = socketio.Client(reconnection=False, handle_sigint=False)
 
 
 def show(line):
-    print(json.dumps(line), flush=True)
+    # at once: every event has a thread of its own
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def encode(value):
