@@ -62,6 +62,7 @@ static void ngx_http_socketio_shutdown(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_lost(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_linger(ngx_event_t *ev);
 
+static void ngx_http_socketio_dismiss(ngx_http_socketio_worker_t *w);
 static void ngx_http_socketio_key(ngx_str_t *sid,
     ngx_http_socketio_sid_t *parts, u_char *key);
 static ngx_int_t ngx_http_socketio_owner(ngx_http_socketio_worker_t *w,
@@ -210,8 +211,10 @@ failed:
 
 /*
  * The process ends.  Whatever sockets are left keep their journal records, and
- * a sibling tells their backends, also what webhooks under way would have said:
- * those are taken back, since nginx complains about connections left open.
+ * a sibling tells their backends, also what webhooks under way would have said.
+ *
+ * Nobody ends requests and webhooks after this, and about connections that are
+ * open still nginx would complain if it was draining.
  */
 
 void
@@ -229,6 +232,9 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
         ngx_delete_posted_event(&w->answer);
     }
 
+    ngx_http_socketio_answers(&w->answer);
+    ngx_http_socketio_dismiss(w);
+
     if (w->linger.timer_set) {
         ngx_del_timer(&w->linger);
     }
@@ -237,6 +243,30 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
     ngx_http_socketio_park_done(w);
     ngx_destroy_pool(w->pool);
     ngx_free(w);
+}
+
+
+/* Those who wait for other workers are not answered any more. */
+
+static void
+ngx_http_socketio_dismiss(ngx_http_socketio_worker_t *w)
+{
+    ngx_uint_t           i;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    for (i = 0; i < w->park.nentries; i++) {
+        r = w->park.entries[i]->request;
+
+        if (r == NULL) {
+            continue;
+        }
+
+        c = r->connection;
+
+        ngx_http_finalize_request(r, NGX_HTTP_CLOSE);
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 
