@@ -36,6 +36,15 @@ static ngx_int_t ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos,
     u_char *end);
 static ngx_int_t ngx_sio_rest_restore(ngx_sio_session_t *s, u_char **pos,
     u_char *end);
+static size_t ngx_sio_sockets_save_length(ngx_sio_session_t *s);
+static size_t ngx_sio_socket_save_length(ngx_sio_socket_t *so);
+static u_char *ngx_sio_sockets_save(ngx_sio_session_t *s, u_char *p);
+static u_char *ngx_sio_socket_save(ngx_sio_socket_t *so, u_char *p);
+static void ngx_sio_sockets_moved(ngx_sio_session_t *s);
+static ngx_int_t ngx_sio_sockets_restore(ngx_sio_session_t *s, u_char **pos,
+    u_char *end);
+static ngx_int_t ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos,
+    u_char *end);
 
 
 ngx_uint_t
@@ -405,4 +414,234 @@ ngx_sio_rest_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
     }
 
     return ngx_sio_session_keep(s, &body, form - 1);
+}
+
+
+/* [namespace, sid, ..., rooms, acks, what the layer above has] */
+
+static size_t
+ngx_sio_sockets_save_length(ngx_sio_session_t *s)
+{
+    size_t        len;
+    ngx_queue_t  *q;
+
+    len = sizeof(uint32_t);
+
+    for (q = ngx_queue_head(&s->sockets);
+         q != ngx_queue_sentinel(&s->sockets);
+         q = ngx_queue_next(q))
+    {
+        len += ngx_sio_socket_save_length(
+                   ngx_queue_data(q, ngx_sio_socket_t, link));
+    }
+
+    return len;
+}
+
+
+static size_t
+ngx_sio_socket_save_length(ngx_sio_socket_t *so)
+{
+    size_t                 len;
+    ngx_queue_t           *q;
+    ngx_sio_ack_t         *ack;
+    ngx_sio_session_t     *s;
+    ngx_sio_membership_t  *m;
+
+    s = so->session;
+
+    len = ngx_sio_pack_str_length(&so->nsp->node.str) + NGX_SIO_SOCKET_SID_LEN
+          + sizeof(uint64_t) + 5 * sizeof(uint32_t)
+          + s->engine->ops->save_length(so);
+
+    for (q = ngx_queue_head(&so->rooms);
+         q != ngx_queue_sentinel(&so->rooms);
+         q = ngx_queue_next(q))
+    {
+        m = ngx_queue_data(q, ngx_sio_membership_t, of_socket);
+        len += ngx_sio_pack_str_length(&m->room->node.str);
+    }
+
+    for (q = ngx_queue_head(&so->acks);
+         q != ngx_queue_sentinel(&so->acks);
+         q = ngx_queue_next(q))
+    {
+        ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
+        len += sizeof(uint64_t) + ngx_sio_pack_str_length(&ack->token);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_sio_sockets_save(ngx_sio_session_t *s, u_char *p)
+{
+    u_char       *count;
+    uint32_t      n;
+    ngx_queue_t  *q;
+
+    count = p;
+    p += sizeof(uint32_t);
+    n = 0;
+
+    for (q = ngx_queue_head(&s->sockets);
+         q != ngx_queue_sentinel(&s->sockets);
+         q = ngx_queue_next(q))
+    {
+        p = ngx_sio_socket_save(ngx_queue_data(q, ngx_sio_socket_t, link), p);
+        n++;
+    }
+
+    ngx_sio_pack_u32(count, n);
+
+    return p;
+}
+
+
+static u_char *
+ngx_sio_socket_save(ngx_sio_socket_t *so, u_char *p)
+{
+    u_char                *length;
+    ngx_queue_t           *q;
+    ngx_sio_ack_t         *ack;
+    ngx_sio_session_t     *s;
+    ngx_sio_membership_t  *m;
+
+    s = so->session;
+
+    p = ngx_sio_pack_str(p, &so->nsp->node.str);
+    p = ngx_sio_pack(p, so->sid, NGX_SIO_SOCKET_SID_LEN);
+    p = ngx_sio_pack_u64(p, so->connected_at);
+    p = ngx_sio_pack_u32(p, so->connected);
+    p = ngx_sio_pack_u32(p, so->left_own);
+
+    p = ngx_sio_pack_u32(p, so->nrooms);
+
+    for (q = ngx_queue_head(&so->rooms);
+         q != ngx_queue_sentinel(&so->rooms);
+         q = ngx_queue_next(q))
+    {
+        m = ngx_queue_data(q, ngx_sio_membership_t, of_socket);
+        p = ngx_sio_pack_str(p, &m->room->node.str);
+    }
+
+    p = ngx_sio_pack_u32(p, so->nacks);
+
+    for (q = ngx_queue_head(&so->acks);
+         q != ngx_queue_sentinel(&so->acks);
+         q = ngx_queue_next(q))
+    {
+        ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
+        p = ngx_sio_pack_u64(p, ack->id);
+        p = ngx_sio_pack_str(p, &ack->token);
+    }
+
+    length = p;
+    p = s->engine->ops->save(so, p + sizeof(uint32_t));
+
+    ngx_sio_pack_u32(length, p - length - sizeof(uint32_t));
+
+    return p;
+}
+
+
+static void
+ngx_sio_sockets_moved(ngx_sio_session_t *s)
+{
+    ngx_queue_t       *q;
+    ngx_sio_socket_t  *so;
+
+    while (!ngx_queue_empty(&s->sockets)) {
+        q = ngx_queue_head(&s->sockets);
+        so = ngx_queue_data(q, ngx_sio_socket_t, link);
+
+        s->engine->ops->moved(s, so);
+
+        ngx_sio_socket_free(so);
+    }
+}
+
+
+static ngx_int_t
+ngx_sio_sockets_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    uint32_t  n;
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_socket_restore(s, pos, end) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
+{
+    u_char             sid[NGX_SIO_SOCKET_SID_LEN];
+    uint32_t           connected, left_own, n;
+    uint64_t           connected_at, id;
+    ngx_str_t          str;
+    ngx_sio_socket_t  *so;
+
+    if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+        || ngx_sio_unpack(pos, end, sid, sizeof(sid)) != NGX_OK
+        || ngx_sio_unpack_u64(pos, end, &connected_at) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &connected) != NGX_OK
+        || ngx_sio_unpack_u32(pos, end, &left_own) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    so = ngx_sio_socket_create(s, &str, sid);
+    if (so == NULL) {
+        return NGX_DECLINED;
+    }
+
+    so->connected_at = connected_at;
+    so->left_own = left_own;
+
+    if (connected) {
+        so->connected = 1;
+        ngx_sio_rooms_enter(so);
+        s->engine->counters[NGX_SIO_COUNT_SOCKETS]++;
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+            || ngx_sio_rooms_join(so, &str) == NGX_ERROR)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
+            || ngx_sio_unpack_str(pos, end, &str) != NGX_OK
+            || ngx_sio_socket_expect(so, id, &str) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    return s->engine->ops->restore(so, &str);
 }

@@ -10,6 +10,7 @@
  *             ngx_sio_session.c           states, packets, the end, time
  *             ngx_sio_session_polling.c   GET and POST
  *             ngx_sio_session_upgrade.c   its WebSocket
+ *             ngx_sio_socket.c            its namespaces
  *             ngx_sio_move.c              to another worker
  */
 
@@ -100,6 +101,15 @@ void ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
 void ngx_sio_websocket_receive(ngx_sio_session_t *s, ngx_uint_t binary,
     ngx_str_t *data);
 void ngx_sio_websocket_flush(ngx_sio_session_t *s);
+
+
+/*
+ * A socket of the session, in its tables but not connected; NULL: no memory.
+ * free takes it out of them, and tells nobody.
+ */
+ngx_sio_socket_t *ngx_sio_socket_create(ngx_sio_session_t *s, ngx_str_t *nsp,
+    u_char *sid);
+void ngx_sio_socket_free(ngx_sio_socket_t *so);
 
 
 #endif /* _NGX_SIO_SESSION_PRIVATE_H_INCLUDED_ */

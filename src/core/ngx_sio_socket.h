@@ -117,11 +117,4 @@ void ngx_sio_socket_pause(ngx_sio_socket_t *so);
 void ngx_sio_socket_resume(ngx_sio_socket_t *so);
 
 
-size_t ngx_sio_sockets_save_length(ngx_sio_session_t *s);
-u_char *ngx_sio_sockets_save(ngx_sio_session_t *s, u_char *p);
-void ngx_sio_sockets_moved(ngx_sio_session_t *s);
-ngx_int_t ngx_sio_sockets_restore(ngx_sio_session_t *s, u_char **pos,
-    u_char *end);
-
-
 #endif /* _NGX_SIO_SOCKET_H_INCLUDED_ */
