@@ -1,0 +1,399 @@
+
+/*
+ * A session moves to the worker at which its WebSocket has arrived.
+ */
+
+#include "ngx_http_socketio_worker_private.h"
+#include "ngx_http_socketio_origin.h"
+#include "ngx_http_socketio_wire.h"
+#include "ngx_sio_pack.h"
+
+
+static ngx_int_t ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
+    ngx_sio_session_t *s, ngx_sio_waiter_t *waiter, ngx_sio_hub_addr_t to);
+static void ngx_http_socketio_replay(void *data, ngx_sio_hub_entry_t *e);
+
+
+ngx_int_t
+ngx_http_socketio_route_upgrade(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
+    ngx_sio_waiter_t *waiter, ngx_uint_t revision, ngx_sio_session_t **s)
+{
+    ngx_sio_hub_addr_t           owner;
+    ngx_http_socketio_parked_t  *parked;
+    ngx_http_socketio_routed_t   routed;
+
+    if (sid->len != NGX_SIO_SID_LEN) {
+        return NGX_DECLINED;
+    }
+
+    *s = ngx_sio_session_find(&w->engine, sid->data);
+
+    if (*s != NULL) {
+        return (*s)->revision == revision ? NGX_OK : NGX_ERROR;
+    }
+
+    if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&routed, sizeof(ngx_http_socketio_routed_t));
+
+    routed.waiter = *waiter;
+    routed.revision = revision;
+    ngx_memcpy(routed.sid, sid->data, NGX_SIO_SID_LEN);
+
+    parked = ngx_http_socketio_parked(w, waiter);
+
+    if (parked != NULL) {
+        parked->owner = owner;
+    }
+
+    if (ngx_http_socketio_forward(w, NGX_HTTP_SOCKETIO_UPGRADE, owner,
+                                  &routed, NULL)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/*
+ * Whatever speaks against moving leaves the client on polling: its WebSocket
+ * is accepted and closed at once, as if another upgrade was under way.
+ */
+
+void
+ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
+    ngx_http_socketio_routed_t *routed, ngx_sio_hub_addr_t to)
+{
+    u_char                    key[NGX_SIO_DIRECTORY_KEY];
+    ngx_int_t                 rc;
+    ngx_str_t                 sid;
+    ngx_sio_hub_addr_t        self;
+    ngx_http_socketio_sid_t   parts;
+
+    if (s->revision != routed->revision) {
+        ngx_http_socketio_answer_to(w, &routed->waiter,
+                                    NGX_SIO_ANSWER_MISMATCH, NULL);
+        return;
+    }
+
+    if (!ngx_sio_session_movable(s) || !ngx_sio_hub_alive(w->hub, to)
+        || ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub)))
+    {
+        ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_OK,
+                                    NULL);
+        return;
+    }
+
+    sid.len = NGX_SIO_SID_LEN;
+    sid.data = s->sid;
+
+    self = ngx_sio_hub_self(w->hub);
+    ngx_http_socketio_key(&sid, &parts, key);
+
+    /*
+     * Until the session is in the log, requests for it must come here: the new
+     * owner would not know it yet.  So its place in the directory is taken
+     * first, and given to the new owner last.
+     */
+
+    rc = ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub), key, self);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_socketio_move_send(w, s, &routed->waiter, to);
+
+        if (rc == NGX_OK) {
+            (void) ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub),
+                                            key, to);
+            w->moving_to = to;
+            ngx_sio_session_moved(s);
+            return;
+        }
+
+        if (parts.slot == self.slot && parts.generation == self.generation) {
+            ngx_sio_directory_remove(ngx_sio_hub_directory(w->hub), key, self);
+        }
+    }
+
+    if (rc == NGX_BUSY) {
+        ngx_http_socketio_full(w, "an upgrade");
+    }
+
+    ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_OK, NULL);
+}
+
+
+/* [who asked, how far the log was applied, location, origin, session] */
+
+static ngx_int_t
+ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
+    ngx_sio_session_t *s, ngx_sio_waiter_t *waiter, ngx_sio_hub_addr_t to)
+{
+    u_char                        *p;
+    size_t                         origin;
+    ngx_int_t                      rc;
+    ngx_str_t                      saved;
+    ngx_http_socketio_origin_t    *o;
+    ngx_http_socketio_loc_conf_t  *lcf;
+
+    o = s->data;
+    lcf = o->loc_conf[ngx_http_socketio_module.ctx_index];
+
+    origin = ngx_http_socketio_origin_length(o);
+
+    saved.len = sizeof(ngx_sio_waiter_t) + sizeof(uint64_t)
+                + ngx_sio_pack_str_length(&lcf->name)
+                + sizeof(uint32_t) + origin
+                + ngx_sio_session_save_length(s);
+
+    if (saved.len > ngx_sio_hub_max_entry(w->zone->size)) {
+        return NGX_DECLINED;
+    }
+
+    saved.data = ngx_alloc(saved.len, ngx_cycle->log);
+    if (saved.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_sio_pack(saved.data, waiter, sizeof(ngx_sio_waiter_t));
+    p = ngx_sio_pack_u64(p, ngx_sio_hub_position(w->hub));
+    p = ngx_sio_pack_str(p, &lcf->name);
+    p = ngx_sio_pack_u32(p, origin);
+    p = ngx_http_socketio_origin_write(o, p);
+    p = ngx_sio_session_save(s, p);
+
+    saved.len = p - saved.data;
+
+    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_SESSION, 0, to, &saved,
+                            1, NULL);
+    ngx_free(saved.data);
+
+    return rc;
+}
+
+
+/*
+ * The session that was asked for is here.  If the client that asked has left
+ * meanwhile it is taken up all the same: its polls go on.
+ */
+
+void
+ngx_http_socketio_arrived(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_entry_t *e)
+{
+    ngx_str_t                    body;
+    ngx_sio_waiter_t             waiter;
+    ngx_http_socketio_parked_t  *parked;
+
+    if (e->body.len < sizeof(ngx_sio_waiter_t)) {
+        return;
+    }
+
+    ngx_memcpy(&waiter, e->body.data, sizeof(ngx_sio_waiter_t));
+
+    body.data = e->body.data + sizeof(ngx_sio_waiter_t);
+    body.len = e->body.len - sizeof(ngx_sio_waiter_t);
+
+    parked = ngx_http_socketio_parked(w, &waiter);
+
+    if (parked != NULL) {
+        parked->answer(parked, NGX_HTTP_SOCKETIO_SESSION, e->from, &body);
+        return;
+    }
+
+    (void) ngx_http_socketio_take(w, NULL, &body);
+}
+
+
+ngx_sio_session_t *
+ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
+    ngx_str_t *body)
+{
+    void                          **srv_conf, **loc_conf;
+    u_char                         *pos, *end, key[NGX_SIO_DIRECTORY_KEY];
+    uint64_t                        position;
+    ngx_str_t                       name, saved, sid;
+    ngx_sio_session_t              *s;
+    ngx_sio_hub_addr_t              self;
+    ngx_http_socketio_sid_t         parts;
+    ngx_http_socketio_origin_t     *o;
+    ngx_http_socketio_location_t   *location;
+    ngx_http_socketio_loc_conf_t   *lcf;
+
+    pos = body->data;
+    end = pos + body->len;
+
+    if (ngx_sio_unpack_u64(&pos, end, &position) != NGX_OK
+        || ngx_sio_unpack_str(&pos, end, &name) != NGX_OK
+        || ngx_sio_unpack_str(&pos, end, &saved) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    location = ngx_http_socketio_location_find(&name);
+
+    if (location != NULL) {
+        srv_conf = location->srv_conf;
+        loc_conf = location->loc_conf;
+
+    } else if (r != NULL) {
+        /* a reload has renamed it */
+        srv_conf = r->srv_conf;
+        loc_conf = r->loc_conf;
+
+    } else {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "a session of \"%V\" is lost: the configuration has no "
+                      "such location any more", &name);
+        return NULL;
+    }
+
+    o = ngx_http_socketio_origin_restore(&saved, srv_conf, loc_conf,
+                                         ngx_cycle->log);
+    if (o == NULL) {
+        return NULL;
+    }
+
+    lcf = loc_conf[ngx_http_socketio_module.ctx_index];
+
+    saved.data = pos;
+    saved.len = end - pos;
+
+    s = ngx_sio_session_restore(&w->engine, &lcf->session, o, &saved);
+
+    if (s == NULL) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "a session of \"%V\" is lost: it could not be taken "
+                      "from another worker", &name);
+        ngx_http_socketio_origin_unref(o);
+        return NULL;
+    }
+
+    /*
+     * Its former owner did this too, unless it died between the two.
+     */
+
+    self = ngx_sio_hub_self(w->hub);
+
+    sid.len = NGX_SIO_SID_LEN;
+    sid.data = s->sid;
+
+    ngx_http_socketio_key(&sid, &parts, key);
+
+    if (parts.slot != self.slot || parts.generation != self.generation) {
+        (void) ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub), key,
+                                        self);
+    }
+
+    ngx_http_socketio_own(w, &s->poll, self);
+    ngx_http_socketio_own(w, &s->post, self);
+
+    /* what was said to all while the session was between two workers */
+
+    if (ngx_sio_hub_replay(w->hub, position, ngx_sio_hub_position(w->hub),
+                           ngx_http_socketio_replay, s)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "a session is closed: the log went round while it was "
+                      "on its way between two workers");
+
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        return NULL;
+    }
+
+    return s;
+}
+
+
+static void
+ngx_http_socketio_replay(void *data, ngx_sio_hub_entry_t *e)
+{
+    ngx_sio_session_t *s = data;
+
+    ngx_http_socketio_worker_t   *w;
+    ngx_http_socketio_command_t   cmd;
+
+    if (e->kind != NGX_HTTP_SOCKETIO_COMMAND) {
+        return;
+    }
+
+    w = ngx_http_socketio_session_worker(s);
+
+    ngx_reset_pool(w->pool);
+
+    if (ngx_http_socketio_command_decode(&e->body, &cmd, w->pool) == NGX_OK) {
+        cmd.only = s;
+        (void) ngx_http_socketio_command_apply(w, &cmd, e->position);
+    }
+}
+
+
+void
+ngx_http_socketio_own(ngx_http_socketio_worker_t *w, ngx_sio_waiter_t *waiter,
+    ngx_sio_hub_addr_t owner)
+{
+    u_char              body[sizeof(ngx_sio_waiter_t)
+                             + sizeof(ngx_sio_hub_addr_t)];
+    ngx_str_t           part;
+    ngx_sio_hub_addr_t  to;
+
+    if (!ngx_sio_waiter_set(waiter)) {
+        return;
+    }
+
+    part.data = body;
+    part.len = sizeof(body);
+
+    ngx_sio_pack(ngx_sio_pack(body, waiter, sizeof(ngx_sio_waiter_t)),
+                 &owner, sizeof(ngx_sio_hub_addr_t));
+
+    to = ngx_sio_hub_addr(waiter->slot, waiter->generation);
+
+    if (ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub))) {
+        ngx_http_socketio_owned(w, &part);
+        return;
+    }
+
+    (void) ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_OWNER, 0, to, &part,
+                              1, NULL);
+}
+
+
+void
+ngx_http_socketio_owned(ngx_http_socketio_worker_t *w, ngx_str_t *body)
+{
+    u_char                      *pos;
+    ngx_sio_waiter_t             waiter;
+    ngx_sio_hub_addr_t           owner;
+    ngx_http_socketio_parked_t  *parked;
+
+    pos = body->data;
+
+    if (ngx_sio_unpack(&pos, body->data + body->len, &waiter, sizeof(waiter))
+        != NGX_OK
+        || ngx_sio_unpack(&pos, body->data + body->len, &owner, sizeof(owner))
+           != NGX_OK)
+    {
+        return;
+    }
+
+    parked = ngx_http_socketio_parked(w, &waiter);
+
+    if (parked == NULL) {
+        return;
+    }
+
+    parked->owner = owner;
+
+    if (!ngx_sio_hub_alive(w->hub, owner)) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "socketio: the new owner is gone");
+
+        ngx_http_socketio_answer_local(w, &waiter, NGX_SIO_ANSWER_UNKNOWN,
+                                       NULL);
+    }
+}
