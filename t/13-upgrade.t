@@ -67,7 +67,7 @@ EOF
             socketio;
             socketio_webhook /_hook;
             socketio_webhook_queue 1;
-            socketio_upgrade_timeout 500ms;
+            socketio_upgrade_timeout 1s;
         }
 
         location /quick/ {
@@ -545,7 +545,7 @@ sub failures {
         $eio->{ws}->send_text('41');
         $eio->{ws}->send_text('40');
         like($eio->next, qr/^40\{/, "C65 $state, a retry");
-        is($eio->{ws}->recv(0.8), undef, "C65 $state, for which it is over");
+        is($eio->{ws}->recv(1.3), undef, "C65 $state, for which it is over");
     }
 }
 
@@ -651,7 +651,8 @@ sub ends {
         $eio = session(path => '/hasty/');
         $ws = $start->($eio);
         sleep 0.2;
-        is_answer($eio->post_raw('42["e"]'), 200, 'ok', "C68 $state, too early");
+        is_answer($eio->post_raw('42["e"]'), 200, 'ok',
+                  "C68 $state, too early");
         is_answer($eio->get, 200, '1', "C68 $state, told by polling");
         is_dropped($ws, "C68 $state, told by polling");
         is_closed($eio, "C68 $state, told by polling");
@@ -752,7 +753,7 @@ sub bodies {
     # However long its backend takes.
     $eio = joined(path => '/hasty/');
     $backend->on({ type => 'event', event => 'slow' },
-                 { delay => 0.8, json => { ack => '%args%' } }, times => 1);
+                 { delay => 1.5, json => { ack => '%args%' } }, times => 1);
     $post = $eio->{http}->start('POST', $eio->url('polling'), body =>
         join "\x1e", '421["slow",1]', map { qq(42$_\["e",$_]) } 2 .. 9);
     $way->settle;
