@@ -66,12 +66,12 @@ ngx_http_socketio_route_upgrade(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
 
 void
 ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
-    ngx_http_socketio_routed_t *routed, ngx_sio_hub_addr_t to)
+    ngx_http_socketio_routed_t *routed)
 {
     u_char                    key[NGX_SIO_DIRECTORY_KEY];
     ngx_int_t                 rc;
     ngx_str_t                 sid;
-    ngx_sio_hub_addr_t        self;
+    ngx_sio_hub_addr_t        self, to;
     ngx_http_socketio_sid_t   parts;
 
     if (s->revision != routed->revision) {
@@ -79,6 +79,10 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
                                     NGX_SIO_ANSWER_MISMATCH, NULL);
         return;
     }
+
+    /* the entry itself may have been sent on by a former owner */
+
+    to = ngx_sio_hub_addr(routed->waiter.slot, routed->waiter.generation);
 
     if (!ngx_sio_session_movable(s) || !ngx_sio_hub_alive(w->hub, to)
         || ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub)))

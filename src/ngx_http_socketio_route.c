@@ -227,7 +227,7 @@ ngx_http_socketio_routed(ngx_http_socketio_worker_t *w, ngx_sio_hub_entry_t *e)
         ngx_http_socketio_follow(w, e, &routed, &body);
 
     } else if (e->kind == NGX_HTTP_SOCKETIO_UPGRADE) {
-        ngx_http_socketio_move(w, s, &routed, e->from);
+        ngx_http_socketio_move(w, s, &routed);
 
     } else {
         ngx_http_socketio_serve(w, s, e->kind, &routed, &body);
@@ -250,8 +250,7 @@ ngx_http_socketio_follow(ngx_http_socketio_worker_t *w, ngx_sio_hub_entry_t *e,
     sid.len = NGX_SIO_SID_LEN;
     sid.data = routed->sid;
 
-    if (e->kind != NGX_HTTP_SOCKETIO_UPGRADE
-        && routed->hops < NGX_HTTP_SOCKETIO_MAX_HOPS
+    if (routed->hops < NGX_HTTP_SOCKETIO_MAX_HOPS
         && ngx_http_socketio_owner(w, &sid, &owner) == NGX_OK
         && !ngx_sio_hub_addr_equal(owner, ngx_sio_hub_self(w->hub)))
     {

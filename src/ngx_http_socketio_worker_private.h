@@ -87,8 +87,7 @@ void ngx_http_socketio_full(ngx_http_socketio_worker_t *w, const char *what);
 
 /* A WebSocket for a session of this worker arrived at another: UPGRADE. */
 void ngx_http_socketio_move(ngx_http_socketio_worker_t *w,
-    ngx_sio_session_t *s, ngx_http_socketio_routed_t *routed,
-    ngx_sio_hub_addr_t to);
+    ngx_sio_session_t *s, ngx_http_socketio_routed_t *routed);
 
 /* A session that was asked for is here: SESSION. */
 void ngx_http_socketio_arrived(ngx_http_socketio_worker_t *w,

@@ -421,7 +421,8 @@ sub others {
     for my $n (1 .. 10) {
         $eio = joined();
 
-        my @http = map { $nginx->connect_to($_, timeout => 20) } @workers;
+        my @pids = $n % 2 ? @workers : @workers[1 .. $#workers];
+        my @http = map { $nginx->connect_to($_, timeout => 20) } @pids;
         my @all = map {
             $_->start('GET', $eio->url('websocket'), headers => [
                 'Upgrade'               => 'websocket',
@@ -434,7 +435,7 @@ sub others {
         my @status = map { $_->wait->{status} } @all;
         my @ws = map { bless { c => $_, timeout => 20 }, 'SIO::WS' } @all;
 
-        is("@status", join(' ', (101) x @workers), "C62 at once $n, accepted");
+        is("@status", join(' ', (101) x @pids), "C62 at once $n, accepted");
 
         $_->send_text('2probe') for @ws;
 
