@@ -274,6 +274,13 @@ subtest 'clients that do not read' => sub {
 
     ok($ws->{closed}, "such a client is closed, after $seen messages");
 
+    # The others never read on: nobody waits for them for long.
+    ok(wait_until(30, sub {
+        my @sockets = glob "/proc/$worker/fd/*";
+
+        return @sockets < @stopped;
+    }), 'those who do not read are cut off');
+
     $nginx->stop;
 };
 
