@@ -99,7 +99,7 @@ sub client {
 }
 
 
-# Two clients that do not read: their window is full very soon.
+# A client that will not read: its window is full very soon.
 
 sub stopped {
     my ($nginx) = @_;
