@@ -51,8 +51,8 @@ typedef struct {
 /*
  * Appends the command to the log; every worker of the host applies it when it
  * reads it there, this one included.  With cmd->count set each live worker
- * answers the waiter with kind COMMAND and a body of one uint32_t in host order;
- * *members says which.
+ * answers the waiter with kind COMMAND and a body of one uint32_t in host
+ * order; *members says which.
  *
  *   NGX_OK
  *   NGX_BUSY      the log is full: try later

@@ -23,7 +23,7 @@ typedef enum {
     NGX_SIO_FORM_POLL,         /* payload pieces joined by 0x1e */
     NGX_SIO_FORM_WS3,          /* Engine.IO 3: binary with a leading 04 */
     NGX_SIO_FORM_WS3_B64,      /* ... text "b4" + base64 */
-    NGX_SIO_FORM_POLL3,        /* ... "length:packet", lengths in UTF-16 units */
+    NGX_SIO_FORM_POLL3,        /* ... "length:packet" in UTF-16 units */
     NGX_SIO_FORM_POLL3_BIN,    /* ... 00/01 digits ff, lengths in bytes */
     NGX_SIO_FORMS
 } ngx_sio_form_e;
