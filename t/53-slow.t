@@ -325,9 +325,11 @@ subtest 'more clients than connections' => sub {
 
     # Whoever is refused finds the connection closed.
     for my $round (1 .. 3) {
+        my $mark = $nginx->mark;
+
         push @sockets, map { open_socket($nginx->port, "GET") } 1 .. 100;
 
-        ok($nginx->wait_log(qr/worker_connections are not enough/, 10),
+        ok($nginx->wait_log(qr/worker_connections are not enough/, 10, $mark),
            "flood $round: no connection is left");
 
         # Its webhook needs one, too, and may fail, but not the client.
