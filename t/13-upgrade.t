@@ -557,7 +557,7 @@ sub back_to_back {
     for my $n (1 .. 10) {
         my $eio = joined();
         my $poll = $n % 2;
-        my $pending = $poll && $eio->get_start;
+        my $pending = $poll && $way->waiting($eio);
         my $name = "C66 $n" . ($poll ? ', with a poll' : '');
 
         $eio->{ws} = websocket($eio);
