@@ -10,6 +10,7 @@
  */
 
 #include "ngx_http_socketio_peer.h"
+#include "ngx_http_socketio_location.h"
 
 
 /* changes with the meaning of anything below */

@@ -31,10 +31,6 @@ char *ngx_http_socketio_conf_proxies(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_socketio_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_socketio_conf_secrets(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_socketio_conf_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 char *ngx_http_socketio_conf_webhook(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_socketio_conf_refuse(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -45,6 +41,16 @@ char *ngx_http_socketio_conf_cookie(ngx_conf_t *cf, ngx_command_t *cmd,
 /* nginx's bitmask slot, which by itself lets a second line add to the first */
 char *ngx_http_socketio_conf_bits(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+
+/*
+ * Looks for a word that excludes other parameters, such as "off".
+ *
+ *   NGX_OK        it is the only one
+ *   NGX_DECLINED  it is not there
+ *   NGX_ERROR     it stands among others; logged
+ */
+ngx_int_t ngx_http_socketio_conf_alone(ngx_conf_t *cf, const char *word);
 
 
 /* Ranges, for the last column of the command table. */

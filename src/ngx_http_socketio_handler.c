@@ -1,5 +1,6 @@
-
 #include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_answer.h"
+#include "ngx_http_socketio_args.h"
 #include "ngx_http_socketio_body.h"
 #include "ngx_http_socketio_handshake.h"
 #include "ngx_http_socketio_origin.h"
@@ -13,18 +14,6 @@
 #define NGX_HTTP_SOCKETIO_HANDLER_SLACK    10000
 
 
-/* Engine.IO's codes, as clients see them */
-
-typedef enum {
-    NGX_HTTP_SOCKETIO_HANDLER_TRANSPORT = 0,
-    NGX_HTTP_SOCKETIO_HANDLER_SID,
-    NGX_HTTP_SOCKETIO_HANDLER_METHOD,
-    NGX_HTTP_SOCKETIO_HANDLER_BAD,
-    NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN,
-    NGX_HTTP_SOCKETIO_HANDLER_VERSION
-} ngx_http_socketio_handler_code_e;
-
-
 /* One request, in its pool. */
 
 typedef struct {
@@ -34,18 +23,13 @@ typedef struct {
     ngx_http_socketio_loc_conf_t  *lcf;
     ngx_http_socketio_worker_t    *worker;
 
-    ngx_str_t                      transport;  /* arguments, decoded */
-    ngx_str_t                      sid;
-    ngx_str_t                      index;      /* of JSONP */
+    ngx_http_socketio_args_t       args;
 
     ngx_http_socketio_parked_t    *parked;     /* while it waits, or NULL */
     ngx_event_t                    timer;      /* how long it may */
 
     ngx_http_socketio_body_t       body;       /* of a POST */
 
-    unsigned                       revision:3;
-    unsigned                       b64:1;
-    unsigned                       jsonp:1;
     unsigned                       upgrade:1;  /* a WebSocket's handshake */
     unsigned                       octets:1;   /* application/octet-stream */
     unsigned                       abort:1;    /* the session ends with it */
@@ -55,12 +39,6 @@ typedef struct {
 
 static ngx_http_socketio_exchange_t *ngx_http_socketio_handler_exchange(
     ngx_http_request_t *r, ngx_http_socketio_loc_conf_t *lcf);
-static ngx_int_t ngx_http_socketio_handler_arguments(
-    ngx_http_socketio_exchange_t *x);
-static u_char *ngx_http_socketio_handler_decode(u_char *dst, u_char *src,
-    u_char *last);
-static void ngx_http_socketio_handler_argument(
-    ngx_http_socketio_exchange_t *x, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t ngx_http_socketio_handler_dispatch(
     ngx_http_socketio_exchange_t *x);
 static ngx_uint_t ngx_http_socketio_handler_transport(
@@ -101,6 +79,8 @@ static ngx_int_t ngx_http_socketio_handler_too_large(
 static ngx_int_t ngx_http_socketio_handler_wait(
     ngx_http_socketio_exchange_t *x);
 static void ngx_http_socketio_handler_unwait(ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_route(ngx_http_socketio_exchange_t *x,
+    ngx_uint_t kind, ngx_str_t *body);
 static void ngx_http_socketio_handler_left(void *data);
 static void ngx_http_socketio_handler_abort(ngx_http_socketio_exchange_t *x);
 static void ngx_http_socketio_handler_timeout(ngx_event_t *ev);
@@ -117,32 +97,6 @@ static ngx_int_t ngx_http_socketio_handler_error(
     ngx_http_socketio_exchange_t *x, ngx_uint_t code, ngx_str_t *message);
 static ngx_int_t ngx_http_socketio_handler_refuse_upgrade(
     ngx_http_socketio_exchange_t *x, ngx_str_t *message);
-static ngx_int_t ngx_http_socketio_handler_send(ngx_http_request_t *r,
-    ngx_uint_t status, ngx_str_t *type, ngx_str_t *body);
-static ngx_int_t ngx_http_socketio_handler_header(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
-
-
-static ngx_str_t  ngx_http_socketio_handler_text =
-    ngx_string("text/plain; charset=UTF-8");
-static ngx_str_t  ngx_http_socketio_handler_plain = ngx_string("text/plain");
-static ngx_str_t  ngx_http_socketio_handler_html = ngx_string("text/html");
-static ngx_str_t  ngx_http_socketio_handler_json =
-    ngx_string("application/json");
-static ngx_str_t  ngx_http_socketio_handler_binary =
-    ngx_string("application/octet-stream");
-
-
-/* by code */
-
-static ngx_str_t  ngx_http_socketio_handler_messages[] = {
-    ngx_string("Transport unknown"),
-    ngx_string("Session ID unknown"),
-    ngx_string("Bad handshake method"),
-    ngx_string("Bad request"),
-    ngx_string("Forbidden"),
-    ngx_string("Unsupported protocol version")
-};
 
 
 ngx_int_t
@@ -179,18 +133,18 @@ ngx_http_socketio_handler(ngx_http_request_t *r)
     if (rc == NGX_DECLINED) {
         x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
 
-        return ngx_http_socketio_handler_send(r, NGX_HTTP_BAD_REQUEST,
-                                              &ngx_http_socketio_handler_plain,
-                                              &foreign);
+        return ngx_http_socketio_answer_send(r, NGX_HTTP_BAD_REQUEST,
+                                             &ngx_http_socketio_answer_plain,
+                                             &foreign);
     }
 
     if (r->method == NGX_HTTP_OPTIONS) {
-        return ngx_http_socketio_handler_send(r, NGX_HTTP_OK,
-                                              &ngx_http_socketio_handler_plain,
-                                              &ok);
+        return ngx_http_socketio_answer_send(r, NGX_HTTP_OK,
+                                             &ngx_http_socketio_answer_plain,
+                                             &ok);
     }
 
-    if (ngx_http_socketio_handler_arguments(x) != NGX_OK) {
+    if (ngx_http_socketio_args_parse(r, &x->args) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -212,116 +166,10 @@ ngx_http_socketio_handler_exchange(ngx_http_request_t *r,
     x->request = r;
     x->lcf = lcf;
     x->worker = lcf->zone->worker;
-    x->revision = 3;
 
     ngx_http_set_ctx(r, &x->ctx, ngx_http_socketio_module);
 
     return x;
-}
-
-
-/* The query, decoded as a form is; of equal names the last one counts. */
-
-static ngx_int_t
-ngx_http_socketio_handler_arguments(ngx_http_socketio_exchange_t *x)
-{
-    u_char     *dst, *p, *last, *end, *equal;
-    ngx_str_t   name, value, *args;
-
-    args = &x->request->args;
-
-    if (args->len == 0) {
-        return NGX_OK;
-    }
-
-    dst = ngx_pnalloc(x->request->pool, args->len);
-    if (dst == NULL) {
-        return NGX_ERROR;
-    }
-
-    last = args->data + args->len;
-
-    for (p = args->data; p < last; p = end + 1) {
-
-        end = ngx_strlchr(p, last, '&');
-        if (end == NULL) {
-            end = last;
-        }
-
-        equal = ngx_strlchr(p, end, '=');
-        if (equal == NULL) {
-            equal = end;
-        }
-
-        name.data = dst;
-        dst = ngx_http_socketio_handler_decode(dst, p, equal);
-        name.len = dst - name.data;
-
-        value.data = dst;
-
-        if (equal < end) {
-            dst = ngx_http_socketio_handler_decode(dst, equal + 1, end);
-        }
-
-        value.len = dst - value.data;
-
-        ngx_http_socketio_handler_argument(x, &name, &value);
-    }
-
-    return NGX_OK;
-}
-
-
-static u_char *
-ngx_http_socketio_handler_decode(u_char *dst, u_char *src, u_char *last)
-{
-    ngx_int_t  octet;
-
-    while (src < last) {
-
-        if (*src == '%' && last - src > 2) {
-            octet = ngx_hextoi(src + 1, 2);
-
-            if (octet != NGX_ERROR) {
-                *dst++ = (u_char) octet;
-                src += 3;
-                continue;
-            }
-        }
-
-        *dst++ = (*src == '+') ? ' ' : *src;
-        src++;
-    }
-
-    return dst;
-}
-
-
-#define ngx_http_socketio_handler_is(str, s)                                  \
-    ((str)->len == sizeof(s) - 1                                              \
-     && ngx_strncmp((str)->data, s, sizeof(s) - 1) == 0)
-
-
-static void
-ngx_http_socketio_handler_argument(ngx_http_socketio_exchange_t *x,
-    ngx_str_t *name, ngx_str_t *value)
-{
-    if (ngx_http_socketio_handler_is(name, "EIO")) {
-        x->revision = ngx_http_socketio_handler_is(value, "4") ? 4 : 3;
-
-    } else if (ngx_http_socketio_handler_is(name, "transport")) {
-        x->transport = *value;
-
-    } else if (ngx_http_socketio_handler_is(name, "sid")) {
-        x->sid = *value;
-
-    } else if (ngx_http_socketio_handler_is(name, "b64")) {
-        x->b64 = (value->len != 0);
-
-    } else if (ngx_http_socketio_handler_is(name, "j")) {
-        x->jsonp = 1;
-        x->index = *value;
-    }
 }
 
 
@@ -351,33 +199,33 @@ ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
 
     if (transport == 0) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_TRANSPORT, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_TRANSPORT, NULL);
     }
 
     if (!ngx_http_socketio_handler_origin(r)
         || (x->upgrade && transport == NGX_HTTP_SOCKETIO_POLLING))
     {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_BAD, NULL);
     }
 
-    if (x->sid.len == 0) {
+    if (x->args.sid.len == 0) {
         return ngx_http_socketio_handler_handshake(x, transport, check, &err);
     }
 
-    if (x->sid.len != NGX_SIO_SID_LEN) {
+    if (x->args.sid.len != NGX_SIO_SID_LEN) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_SID, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_SID, NULL);
     }
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_POST))) {
 
-        if (ngx_http_socketio_handler_header(r, "Allow", &allow) != NGX_OK) {
+        if (ngx_http_socketio_answer_header(r, "Allow", &allow) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        return ngx_http_socketio_handler_send(r, NGX_HTTP_NOT_ALLOWED, NULL,
-                                              NULL);
+        return ngx_http_socketio_answer_send(r, NGX_HTTP_NOT_ALLOWED, NULL,
+                                             NULL);
     }
 
     if (transport == NGX_HTTP_SOCKETIO_POLLING) {
@@ -390,14 +238,14 @@ ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
 
         /* a poll that no session takes, which tells whether there is one */
 
-        x->revision = 0;
+        x->args.revision = 0;
 
         return ngx_http_socketio_handler_poll(x);
     }
 
     if (r->method != NGX_HTTP_GET) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_BAD, NULL);
     }
 
     if (check == NGX_DECLINED) {
@@ -413,12 +261,12 @@ ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
 static ngx_uint_t
 ngx_http_socketio_handler_transport(ngx_http_socketio_exchange_t *x)
 {
-    if (ngx_http_socketio_handler_is(&x->transport, "polling")) {
+    if (ngx_http_socketio_is(&x->args.transport, "polling")) {
         ngx_str_set(&x->ctx.transport, "polling");
         return x->lcf->transports & NGX_HTTP_SOCKETIO_POLLING;
     }
 
-    if (ngx_http_socketio_handler_is(&x->transport, "websocket")) {
+    if (ngx_http_socketio_is(&x->args.transport, "websocket")) {
         ngx_str_set(&x->ctx.transport, "websocket");
         return x->lcf->transports & NGX_HTTP_SOCKETIO_WEBSOCKET;
     }
@@ -476,12 +324,12 @@ ngx_http_socketio_handler_handshake(ngx_http_socketio_exchange_t *x,
 
     if (x->request->method != NGX_HTTP_GET) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_METHOD, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_METHOD, NULL);
     }
 
     if (transport == NGX_HTTP_SOCKETIO_WEBSOCKET && !x->upgrade) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_BAD, NULL);
     }
 
     rc = ngx_http_socketio_handler_refused(x, &message);
@@ -492,12 +340,12 @@ ngx_http_socketio_handler_handshake(ngx_http_socketio_exchange_t *x,
 
     if (rc == NGX_DECLINED) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN, &message);
+                   NGX_HTTP_SOCKETIO_ERROR_FORBIDDEN, &message);
     }
 
-    if (x->revision != 4 && !x->lcf->allow_eio3) {
+    if (x->args.revision != 4 && !x->lcf->allow_eio3) {
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_VERSION, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_VERSION, NULL);
     }
 
     if (check == NGX_DECLINED) {
@@ -535,13 +383,13 @@ ngx_http_socketio_handler_refused(ngx_http_socketio_exchange_t *x,
         return NGX_ERROR;
     }
 
-    if (message->len == 0 || ngx_http_socketio_handler_is(message, "0")) {
+    if (message->len == 0 || ngx_http_socketio_is(message, "0")) {
         return NGX_OK;
     }
 
-    if (ngx_http_socketio_handler_is(message, "1")) {
-        *message = ngx_http_socketio_handler_messages
-                       [NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN];
+    if (ngx_http_socketio_is(message, "1")) {
+        *message = ngx_http_socketio_answer_messages
+                       [NGX_HTTP_SOCKETIO_ERROR_FORBIDDEN];
     }
 
     return NGX_DECLINED;
@@ -567,7 +415,8 @@ ngx_http_socketio_handler_session(ngx_http_socketio_exchange_t *x)
     /* a script cannot carry binary */
 
     s = ngx_sio_session_create(&x->worker->engine, &x->lcf->session, sid,
-                               x->revision, x->b64 || x->jsonp, origin);
+                               x->args.revision,
+                               x->args.b64 || x->args.jsonp, origin);
     if (s == NULL) {
         ngx_http_socketio_origin_unref(origin);
     }
@@ -589,15 +438,15 @@ ngx_http_socketio_handler_open(ngx_http_socketio_exchange_t *x,
         goto failed;
     }
 
-    open = ngx_sio_msg_form(msg, x->revision == 3 ? NGX_SIO_FORM_POLL3
-                                                  : NGX_SIO_FORM_POLL);
+    open = ngx_sio_msg_form(msg, x->args.revision == 3 ? NGX_SIO_FORM_POLL3
+                                                       : NGX_SIO_FORM_POLL);
 
     if (open == NULL || ngx_http_socketio_handler_cookie(x, s) != NGX_OK) {
         ngx_sio_msg_unref(msg);
         goto failed;
     }
 
-    rc = ngx_http_socketio_handler_payload(x, &ngx_http_socketio_handler_text,
+    rc = ngx_http_socketio_handler_payload(x, &ngx_http_socketio_answer_text,
                                            open);
     ngx_sio_msg_unref(msg);
 
@@ -639,7 +488,7 @@ ngx_http_socketio_handler_cookie(ngx_http_socketio_exchange_t *x,
     p = ngx_cpymem(p, s->sid, NGX_SIO_SID_LEN);
     ngx_memcpy(p, attributes.data, attributes.len);
 
-    return ngx_http_socketio_handler_header(x->request, "Set-Cookie", &value);
+    return ngx_http_socketio_answer_header(x->request, "Set-Cookie", &value);
 }
 
 
@@ -658,8 +507,9 @@ ngx_http_socketio_handler_upgrade(ngx_http_socketio_exchange_t *x)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_socketio_route_upgrade(x->worker, &x->sid,
-                                         &x->parked->waiter, x->revision, &s);
+    rc = ngx_http_socketio_route_upgrade(x->worker, &x->args.sid,
+                                         &x->parked->waiter,
+                                         x->args.revision, &s);
 
     if (rc == NGX_AGAIN) {
         ngx_add_timer(&x->timer, NGX_HTTP_SOCKETIO_HANDLER_UPGRADE);
@@ -675,12 +525,12 @@ ngx_http_socketio_handler_upgrade(ngx_http_socketio_exchange_t *x)
 
     if (rc != NGX_OK) {
         return ngx_http_socketio_handler_error(x, rc == NGX_DECLINED
-                                               ? NGX_HTTP_SOCKETIO_HANDLER_SID
-                                               : NGX_HTTP_SOCKETIO_HANDLER_BAD,
+                                               ? NGX_HTTP_SOCKETIO_ERROR_SID
+                                               : NGX_HTTP_SOCKETIO_ERROR_BAD,
                                                NULL);
     }
 
-    rc = ngx_http_socketio_handshake_probe(r, x->worker, s, x->b64);
+    rc = ngx_http_socketio_handshake_probe(r, x->worker, s, x->args.b64);
 
     return ngx_http_socketio_handler_accepted(x, rc);
 }
@@ -718,7 +568,7 @@ ngx_http_socketio_handler_poll(ngx_http_socketio_exchange_t *x)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    x->abort = (x->revision != 0);
+    x->abort = (x->args.revision != 0);
 
     ngx_add_timer(&x->timer, conf->ping_interval + conf->ping_timeout
                              + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
@@ -730,8 +580,7 @@ ngx_http_socketio_handler_poll(ngx_http_socketio_exchange_t *x)
         r->read_event_handler = ngx_http_test_reading;
     }
 
-    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POLL, &x->sid,
-                            &x->parked->waiter, x->revision, 0, NULL);
+    ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POLL, NULL);
 
     return NGX_DONE;
 }
@@ -753,9 +602,9 @@ ngx_http_socketio_handler_post(ngx_http_socketio_exchange_t *x)
     type = r->headers_in.content_type;
 
     x->octets = (type != NULL
-                 && type->value.len == ngx_http_socketio_handler_binary.len
+                 && type->value.len == ngx_http_socketio_answer_binary.len
                  && ngx_strncasecmp(type->value.data,
-                                    ngx_http_socketio_handler_binary.data,
+                                    ngx_http_socketio_answer_binary.data,
                                     type->value.len)
                     == 0);
 
@@ -832,8 +681,7 @@ ngx_http_socketio_handler_begin(ngx_http_socketio_exchange_t *x)
 
     x->abort = 1;
 
-    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POST_BEGIN, &x->sid,
-                            &x->parked->waiter, x->revision, 0, NULL);
+    ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POST_BEGIN, NULL);
 
     return NGX_OK;
 }
@@ -850,7 +698,7 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
 
     body = x->body.str;
 
-    if (x->jsonp
+    if (x->args.jsonp
         && ngx_sio_jsonp_decode(body.data, &x->body.str, &body) != NGX_OK)
     {
         /* a form without a payload is to be ignored */
@@ -860,7 +708,7 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
         }
 
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_handler_html, &ok);
+                   &ngx_http_socketio_answer_html, &ok);
     }
 
     if (x->parked == NULL && ngx_http_socketio_handler_wait(x) != NGX_OK) {
@@ -869,8 +717,7 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
 
     ngx_http_socketio_handler_await(x);
 
-    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_POST, &x->sid,
-                            &x->parked->waiter, x->revision, x->octets, &body);
+    ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POST, &body);
 
     return NGX_DONE;
 }
@@ -916,8 +763,7 @@ ngx_http_socketio_handler_refuse(ngx_http_socketio_exchange_t *x)
 {
     ngx_http_socketio_handler_await(x);
 
-    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_REFUSED, &x->sid,
-                            &x->parked->waiter, x->revision, 0, NULL);
+    ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_REFUSED, NULL);
 
     return NGX_DONE;
 }
@@ -936,9 +782,9 @@ ngx_http_socketio_handler_too_large(ngx_http_socketio_exchange_t *x)
         return ngx_http_socketio_handler_refuse(x);
     }
 
-    return ngx_http_socketio_handler_send(x->request,
-                                          NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                          NULL, NULL);
+    return ngx_http_socketio_answer_send(x->request,
+                                         NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                         NULL, NULL);
 }
 
 
@@ -988,6 +834,17 @@ ngx_http_socketio_handler_unwait(ngx_http_socketio_exchange_t *x)
 }
 
 
+/* What waits is answered by ngx_http_socketio_handler_answer(). */
+
+static void
+ngx_http_socketio_handler_route(ngx_http_socketio_exchange_t *x,
+    ngx_uint_t kind, ngx_str_t *body)
+{
+    ngx_http_socketio_route(x->worker, kind, &x->args.sid, &x->parked->waiter,
+                            x->args.revision, x->octets, body);
+}
+
+
 /* The request ends.  If it still waits its client has left it. */
 
 static void
@@ -1022,8 +879,8 @@ ngx_http_socketio_handler_abort(ngx_http_socketio_exchange_t *x)
 
     x->abort = 0;
 
-    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_ABORT, &x->sid,
-                            &waiter, x->revision, 0, NULL);
+    ngx_http_socketio_route(x->worker, NGX_HTTP_SOCKETIO_ABORT, &x->args.sid,
+                            &waiter, x->args.revision, 0, NULL);
 }
 
 
@@ -1053,7 +910,7 @@ ngx_http_socketio_handler_timeout(ngx_event_t *ev)
 
     ngx_http_socketio_handler_unwait(x);
 
-    rc = ngx_http_socketio_handler_error(x, NGX_HTTP_SOCKETIO_HANDLER_SID,
+    rc = ngx_http_socketio_handler_error(x, NGX_HTTP_SOCKETIO_ERROR_SID,
                                          NULL);
 
     ngx_http_finalize_request(r, rc);
@@ -1093,13 +950,13 @@ ngx_http_socketio_handler_upgraded(ngx_http_socketio_exchange_t *x,
     ngx_sio_session_t  *s;
 
     s = NULL;
-    code = NGX_HTTP_SOCKETIO_HANDLER_SID;
+    code = NGX_HTTP_SOCKETIO_ERROR_SID;
 
     if (kind == NGX_HTTP_SOCKETIO_SESSION) {
         s = ngx_http_socketio_take(x->worker, x->request, body);
 
     } else if (body->len > 0 && body->data[0] == NGX_SIO_ANSWER_MISMATCH) {
-        code = NGX_HTTP_SOCKETIO_HANDLER_BAD;
+        code = NGX_HTTP_SOCKETIO_ERROR_BAD;
     }
 
     if (s == NULL
@@ -1109,7 +966,8 @@ ngx_http_socketio_handler_upgraded(ngx_http_socketio_exchange_t *x,
         return ngx_http_socketio_handler_error(x, code, NULL);
     }
 
-    rc = ngx_http_socketio_handshake_probe(x->request, x->worker, s, x->b64);
+    rc = ngx_http_socketio_handshake_probe(x->request, x->worker, s,
+                                           x->args.b64);
 
     return ngx_http_socketio_handler_accepted(x, rc);
 }
@@ -1134,93 +992,51 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
 
     case NGX_SIO_ANSWER_TEXT:
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_handler_text, &payload);
+                   &ngx_http_socketio_answer_text, &payload);
 
     case NGX_SIO_ANSWER_BINARY:
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_handler_binary, &payload);
+                   &ngx_http_socketio_answer_binary, &payload);
 
     case NGX_SIO_ANSWER_OK:
 
         if (x->refused) {
-            return ngx_http_socketio_handler_send(x->request,
-                                          NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                          NULL, NULL);
+            return ngx_http_socketio_answer_send(x->request,
+                                         NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                         NULL, NULL);
         }
 
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_handler_html, &ok);
+                   &ngx_http_socketio_answer_html, &ok);
 
     case NGX_SIO_ANSWER_UNKNOWN:
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_SID, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_SID, NULL);
 
     case NGX_SIO_ANSWER_MISMATCH:
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_HANDLER_BAD, NULL);
+                   NGX_HTTP_SOCKETIO_ERROR_BAD, NULL);
 
     default: /* NGX_SIO_ANSWER_BAD */
-        return ngx_http_socketio_handler_send(x->request,
-                                              NGX_HTTP_BAD_REQUEST, NULL,
-                                              NULL);
+        return ngx_http_socketio_answer_send(x->request,
+                                             NGX_HTTP_BAD_REQUEST, NULL,
+                                             NULL);
     }
 }
 
 
-/* Answers. */
-
-/* A 200 of the polling transport. */
+/* A 200 of the polling transport; a script where it was asked for by one. */
 
 static ngx_int_t
 ngx_http_socketio_handler_payload(ngx_http_socketio_exchange_t *x,
     ngx_str_t *type, ngx_str_t *payload)
 {
-    u_char              *p;
-    ngx_str_t            body, *agent;
-    ngx_http_request_t  *r;
+    ngx_str_t  *index;
 
-    static ngx_str_t  no_store = ngx_string("no-store");
-    static ngx_str_t  zero = ngx_string("0");
+    index = (x->args.jsonp && type == &ngx_http_socketio_answer_text)
+            ? &x->args.index : NULL;
 
-    r = x->request;
-
-    if (x->jsonp && type == &ngx_http_socketio_handler_text) {
-        p = ngx_pnalloc(r->pool, ngx_sio_jsonp_length(&x->index, payload));
-        if (p == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        body.data = p;
-        body.len = ngx_sio_jsonp_write(p, &x->index, payload) - p;
-
-    } else {
-        body.len = payload->len;
-        body.data = ngx_pstrdup(r->pool, payload);
-
-        if (body.data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-
-    if (ngx_http_socketio_handler_header(r, "Cache-Control", &no_store)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (r->headers_in.user_agent != NULL) {
-        agent = &r->headers_in.user_agent->value;
-
-        if ((ngx_strstrn(agent->data, ";MSIE", 5 - 1) != NULL
-             || ngx_strstrn(agent->data, "Trident/", 8 - 1) != NULL)
-            && ngx_http_socketio_handler_header(r, "X-XSS-Protection", &zero)
-               != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-
-    return ngx_http_socketio_handler_send(r, NGX_HTTP_OK, type, &body);
+    return ngx_http_socketio_answer_payload(x->request, type, payload, index);
 }
 
 
@@ -1230,13 +1046,8 @@ static ngx_int_t
 ngx_http_socketio_handler_error(ngx_http_socketio_exchange_t *x,
     ngx_uint_t code, ngx_str_t *message)
 {
-    u_char      *p;
-    size_t       escape;
-    ngx_str_t    body;
-    ngx_uint_t   status;
-
     if (message == NULL) {
-        message = &ngx_http_socketio_handler_messages[code];
+        message = &ngx_http_socketio_answer_messages[code];
     }
 
     if (x->upgrade) {
@@ -1245,32 +1056,9 @@ ngx_http_socketio_handler_error(ngx_http_socketio_exchange_t *x,
 
     x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
 
-    escape = ngx_escape_json(NULL, message->data, message->len);
-
-    p = ngx_pnalloc(x->request->pool, sizeof("{\"code\":,\"message\":\"\"}")
-                                      + NGX_INT_T_LEN + message->len + escape);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    body.data = p;
-
-    p = ngx_sprintf(p, "{\"code\":%ui,\"message\":\"", code);
-    p = (u_char *) ngx_escape_json(p, message->data, message->len);
-    p = ngx_cpymem(p, "\"}", 2);
-
-    body.len = p - body.data;
-
-    status = (code == NGX_HTTP_SOCKETIO_HANDLER_FORBIDDEN)
-             ? NGX_HTTP_FORBIDDEN : NGX_HTTP_BAD_REQUEST;
-
-    return ngx_http_socketio_handler_send(x->request, status,
-                                          &ngx_http_socketio_handler_json,
-                                          &body);
+    return ngx_http_socketio_answer_error(x->request, code, message);
 }
 
-
-/* What a WebSocket's handshake gets instead of a 101, whatever the reason. */
 
 static ngx_int_t
 ngx_http_socketio_handler_refuse_upgrade(ngx_http_socketio_exchange_t *x,
@@ -1278,90 +1066,5 @@ ngx_http_socketio_handler_refuse_upgrade(ngx_http_socketio_exchange_t *x,
 {
     x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
 
-    x->request->keepalive = 0;
-
-    return ngx_http_socketio_handler_send(x->request, NGX_HTTP_BAD_REQUEST,
-                                          &ngx_http_socketio_handler_html,
-                                          message);
-}
-
-
-/* The body, unless it is NULL, must live as long as the request. */
-
-static ngx_int_t
-ngx_http_socketio_handler_send(ngx_http_request_t *r, ngx_uint_t status,
-    ngx_str_t *type, ngx_str_t *body)
-{
-    u_char       *p;
-    ngx_int_t     rc;
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
-
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (r->reading_body) {
-        r->keepalive = 0;
-    }
-
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = body ? body->len : 0;
-
-    if (type != NULL) {
-        p = ngx_strlchr(type->data, type->data + type->len, ';');
-
-        r->headers_out.content_type = *type;
-        r->headers_out.content_type_len = p ? (size_t) (p - type->data)
-                                            : type->len;
-    }
-
-    if (body == NULL || body->len == 0) {
-        r->header_only = 1;
-    }
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = body->data;
-    b->last = body->data + body->len;
-    b->memory = 1;
-    b->last_buf = 1;
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
-}
-
-
-static ngx_int_t
-ngx_http_socketio_handler_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sio_table_elt_init(h);
-
-    h->hash = 1;
-    h->key.len = ngx_strlen(name);
-    h->key.data = (u_char *) name;
-    h->value = *value;
-
-    return NGX_OK;
+    return ngx_http_socketio_answer_upgrade(x->request, message);
 }

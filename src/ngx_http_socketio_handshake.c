@@ -1,5 +1,5 @@
-
 #include "ngx_http_socketio_handshake.h"
+#include "ngx_http_socketio_answer.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_websocket.h"
 #include "ngx_sio_ws.h"
@@ -21,8 +21,6 @@ static ngx_uint_t ngx_http_socketio_handshake_upgrade(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_socketio_handshake_listed(ngx_str_t *value);
 static ngx_int_t ngx_http_socketio_handshake_protocol(ngx_http_request_t *r,
     ngx_str_t *protocol);
-static ngx_int_t ngx_http_socketio_handshake_header(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
 
 static ngx_int_t ngx_http_socketio_handshake_accept(ngx_http_request_t *r,
     ngx_http_socketio_websocket_t *ws);
@@ -69,7 +67,7 @@ ngx_http_socketio_handshake_check(ngx_http_request_t *r, ngx_str_t *err)
     {
         ngx_str_set(err, "Missing or invalid Sec-WebSocket-Version header");
 
-        return (ngx_http_socketio_handshake_header(r, "Sec-WebSocket-Version",
+        return (ngx_http_socketio_answer_header(r, "Sec-WebSocket-Version",
                                                    &versions)
                 == NGX_OK) ? NGX_DECLINED : NGX_ERROR;
     }
@@ -222,28 +220,6 @@ ngx_http_socketio_handshake_protocol(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
-ngx_http_socketio_handshake_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sio_table_elt_init(h);
-
-    h->hash = 1;
-    h->key.len = ngx_strlen(name);
-    h->key.data = (u_char *) name;
-    h->value = *value;
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 ngx_http_socketio_handshake_open(ngx_http_request_t *r,
     ngx_http_socketio_worker_t *w, ngx_sio_session_t *s)
@@ -381,8 +357,8 @@ ngx_http_socketio_handshake_answer(ngx_http_request_t *r)
 
     ngx_str_set(&upgrade, "websocket");
 
-    if (ngx_http_socketio_handshake_header(r, "Upgrade", &upgrade) != NGX_OK
-        || ngx_http_socketio_handshake_header(r, "Sec-WebSocket-Accept",
+    if (ngx_http_socketio_answer_header(r, "Upgrade", &upgrade) != NGX_OK
+        || ngx_http_socketio_answer_header(r, "Sec-WebSocket-Accept",
                                               &accept)
            != NGX_OK)
     {
@@ -390,7 +366,7 @@ ngx_http_socketio_handshake_answer(ngx_http_request_t *r)
     }
 
     if (ngx_http_socketio_handshake_protocol(r, &protocol) == NGX_OK
-        && ngx_http_socketio_handshake_header(r, "Sec-WebSocket-Protocol",
+        && ngx_http_socketio_answer_header(r, "Sec-WebSocket-Protocol",
                                               &protocol)
            != NGX_OK)
     {

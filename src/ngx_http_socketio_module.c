@@ -1,11 +1,11 @@
 #include "ngx_http_socketio_module.h"
 #include "ngx_http_socketio_conf.h"
+#include "ngx_http_socketio_keys.h"
+#include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_variables.h"
-#include "ngx_http_socketio_worker.h"
+#include "ngx_http_socketio_zone.h"
+#include "ngx_sio_hub.h"
 
-
-#define NGX_HTTP_SOCKETIO_DEFAULT_ZONE  "socketio"
-#define NGX_HTTP_SOCKETIO_DEFAULT_SIZE  (16 * 1024 * 1024)
 
 /*
  * What an entry of the log has beside a payload: the names of its namespace
@@ -18,9 +18,7 @@
 
 
 static ngx_int_t ngx_http_socketio_preconfiguration(ngx_conf_t *cf);
-static ngx_int_t ngx_http_socketio_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_socketio_create_main_conf(ngx_conf_t *cf);
-static char *ngx_http_socketio_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_socketio_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -31,11 +29,6 @@ static char *ngx_http_socketio_api(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_socketio_location(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *lcf, ngx_http_socketio_zone_t **zone,
     ngx_http_handler_pt handler);
-static char *ngx_http_socketio_zone(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static ngx_int_t ngx_http_socketio_zone_name(ngx_conf_t *cf, ngx_str_t *name);
-static ngx_http_socketio_zone_t *ngx_http_socketio_zone_get(ngx_conf_t *cf,
-    ngx_str_t *name);
 
 static char *ngx_http_socketio_merge_handler(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *prev, ngx_http_socketio_loc_conf_t *conf);
@@ -43,31 +36,6 @@ static char *ngx_http_socketio_check(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *conf);
 static char *ngx_http_socketio_check_limits(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *conf);
-static ngx_int_t ngx_http_socketio_register(ngx_conf_t *cf,
-    ngx_http_socketio_loc_conf_t *conf);
-
-static ngx_int_t ngx_http_socketio_location_path(ngx_conf_t *cf,
-    ngx_str_t *path);
-static void ngx_http_socketio_location_address(ngx_conf_t *cf,
-    ngx_str_t *address);
-static ngx_int_t ngx_http_socketio_location_name(ngx_conf_t *cf,
-    ngx_array_t *locations, ngx_uint_t i);
-static ngx_uint_t ngx_http_socketio_location_alike(
-    ngx_http_socketio_location_t *a, ngx_http_socketio_location_t *b);
-
-static ngx_int_t ngx_http_socketio_init_module(ngx_cycle_t *cycle);
-static void ngx_http_socketio_zone_adopt(ngx_http_socketio_zone_t *zone);
-static ngx_int_t ngx_http_socketio_init_process(ngx_cycle_t *cycle);
-static void ngx_http_socketio_exit_process(ngx_cycle_t *cycle);
-
-
-/*
- * Zones of this process that have a worker.  Beside the configuration, since
- * with "master_process off" a reload replaces that without an init_process.
- */
-static ngx_queue_t  ngx_http_socketio_zones = {
-    &ngx_http_socketio_zones, &ngx_http_socketio_zones
-};
 
 
 static ngx_conf_bitmask_t  ngx_http_socketio_transports[] = {
@@ -123,7 +91,7 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
 
     { ngx_string("socketio_webhook_secret"),
       NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_1MORE,
-      ngx_http_socketio_conf_secrets,
+      ngx_http_socketio_keys_secrets,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -270,7 +238,7 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
 
     { ngx_string("socketio_api_key"),
       NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_1MORE,
-      ngx_http_socketio_conf_api_keys,
+      ngx_http_socketio_keys_api,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -281,10 +249,10 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
 
 static ngx_http_module_t  ngx_http_socketio_module_ctx = {
     ngx_http_socketio_preconfiguration,    /* preconfiguration */
-    ngx_http_socketio_postconfiguration,   /* postconfiguration */
+    ngx_http_socketio_location_names,      /* postconfiguration */
 
     ngx_http_socketio_create_main_conf,    /* create main configuration */
-    ngx_http_socketio_init_main_conf,      /* init main configuration */
+    ngx_http_socketio_zone_sizes,          /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -300,11 +268,11 @@ ngx_module_t  ngx_http_socketio_module = {
     ngx_http_socketio_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    ngx_http_socketio_init_module,         /* init module */
-    ngx_http_socketio_init_process,        /* init process */
+    ngx_http_socketio_zone_init_module,         /* init module */
+    ngx_http_socketio_zone_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    ngx_http_socketio_exit_process,        /* exit process */
+    ngx_http_socketio_zone_exit_process,        /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -360,34 +328,6 @@ ngx_http_socketio_namespace_allowed(ngx_array_t *namespaces, ngx_str_t *name)
 }
 
 
-ngx_http_socketio_location_t *
-ngx_http_socketio_location_find(ngx_str_t *name)
-{
-    ngx_uint_t                      i;
-    ngx_http_socketio_location_t   *location;
-    ngx_http_socketio_main_conf_t  *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_socketio_module);
-    if (mcf == NULL) {
-        return NULL;
-    }
-
-    location = mcf->locations.elts;
-
-    for (i = 0; i < mcf->locations.nelts; i++) {
-        if (location[i].lcf->name.len == name->len
-            && ngx_memcmp(location[i].lcf->name.data, name->data, name->len)
-               == 0)
-        {
-            return &location[i];
-        }
-    }
-
-    return NULL;
-}
-
-
 static ngx_int_t
 ngx_http_socketio_preconfiguration(ngx_conf_t *cf)
 {
@@ -425,47 +365,6 @@ ngx_http_socketio_create_main_conf(ngx_conf_t *cf)
     }
 
     return mcf;
-}
-
-
-/*
- * All directives have been read, so that a zone may be declared after its
- * use; what is merged after this relies on the sizes.
- */
-
-static char *
-ngx_http_socketio_init_main_conf(ngx_conf_t *cf, void *conf)
-{
-    ngx_http_socketio_main_conf_t *mcf = conf;
-
-    ngx_str_t                   name;
-    ngx_uint_t                  i;
-    ngx_http_socketio_zone_t  **zone;
-
-    ngx_str_set(&name, NGX_HTTP_SOCKETIO_DEFAULT_ZONE);
-
-    zone = mcf->zones.elts;
-
-    for (i = 0; i < mcf->zones.nelts; i++) {
-
-        if (zone[i]->size) {
-            continue;
-        }
-
-        if (zone[i]->name.len != name.len
-            || ngx_memcmp(zone[i]->name.data, name.data, name.len) != 0)
-        {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "zone \"%V\" is not declared by \"socketio_zone\" "
-                          "in %s:%ui",
-                          &zone[i]->name, zone[i]->file, zone[i]->line);
-            return NGX_CONF_ERROR;
-        }
-
-        zone[i]->size = NGX_HTTP_SOCKETIO_DEFAULT_SIZE;
-    }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -639,7 +538,7 @@ ngx_http_socketio_merge_handler(ngx_conf_t *cf,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_socketio_register(cf, conf) != NGX_OK) {
+    if (ngx_http_socketio_location_add(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -723,240 +622,6 @@ ngx_http_socketio_check_limits(ngx_conf_t *cf,
 }
 
 
-static ngx_int_t
-ngx_http_socketio_register(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *conf)
-{
-    ngx_array_t                    **namespaces;
-    ngx_http_conf_ctx_t             *ctx;
-    ngx_http_core_srv_conf_t        *cscf;
-    ngx_http_socketio_location_t    *location;
-    ngx_http_socketio_main_conf_t   *mcf;
-
-    if (conf->zone) {
-        namespaces = ngx_array_push(&conf->zone->namespaces);
-        if (namespaces == NULL) {
-            return NGX_ERROR;
-        }
-
-        *namespaces = conf->namespaces;
-    }
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_socketio_module);
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-
-    location = ngx_array_push(&mcf->locations);
-    if (location == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx = cf->ctx;
-
-    location->lcf = conf;
-    location->server = cscf->server_name;
-    location->srv_conf = ctx->srv_conf;
-    location->loc_conf = ctx->loc_conf;
-
-    ngx_http_socketio_location_address(cf, &location->address);
-
-    return ngx_http_socketio_location_path(cf, &location->path);
-}
-
-
-/* As the administrator wrote it, since "/" and "= /" may stand side by side. */
-
-static ngx_int_t
-ngx_http_socketio_location_path(ngx_conf_t *cf, ngx_str_t *path)
-{
-    u_char                    *p;
-    const char                *before, *after;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    before = "";
-    after = "";
-
-    if (clcf->exact_match) {
-        before = "= ";
-
-    } else if (clcf->noregex) {
-        before = "^~ ";
-    }
-
-#if (NGX_PCRE)
-
-    if (clcf->regex) {
-        before = "~ ";
-    }
-
-#endif
-
-    if (clcf->lmt_excpt) {
-        after = " limit_except";
-
-    } else if (clcf->noname) {
-        after = " if";
-    }
-
-    p = ngx_pnalloc(cf->pool, ngx_strlen(before) + clcf->name.len
-                              + ngx_strlen(after));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    path->data = p;
-    path->len = ngx_sprintf(p, "%s%V%s", before, &clcf->name, after) - p;
-
-    return NGX_OK;
-}
-
-
-/*
- * The first of the server's addresses in the order of the alphabet, which
- * does not change when servers are moved in the file.
- */
-
-static void
-ngx_http_socketio_location_address(ngx_conf_t *cf, ngx_str_t *address)
-{
-    ngx_str_t                   *text;
-    ngx_uint_t                   i, k, n;
-    ngx_http_conf_port_t        *port;
-    ngx_http_conf_addr_t        *addr;
-    ngx_http_core_srv_conf_t    *cscf, **server;
-    ngx_http_core_main_conf_t   *cmcf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-
-    ngx_str_null(address);
-
-    if (cmcf->ports == NULL) {
-        return;
-    }
-
-    port = cmcf->ports->elts;
-
-    for (i = 0; i < cmcf->ports->nelts; i++) {
-        addr = port[i].addrs.elts;
-
-        for (k = 0; k < port[i].addrs.nelts; k++) {
-            server = addr[k].servers.elts;
-            text = &addr[k].opt.addr_text;
-
-            for (n = 0; n < addr[k].servers.nelts; n++) {
-                if (server[n] == cscf
-                    && (address->len == 0
-                        || ngx_memn2cmp(text->data, address->data, text->len,
-                                        address->len)
-                           < 0))
-                {
-                    *address = *text;
-                }
-            }
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_socketio_postconfiguration(ngx_conf_t *cf)
-{
-    ngx_uint_t                      i;
-    ngx_http_socketio_main_conf_t  *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_socketio_module);
-
-    for (i = 0; i < mcf->locations.nelts; i++) {
-        if (ngx_http_socketio_location_name(cf, &mcf->locations, i)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * "server path"; with the address where the server has no name or another
- * has the same; with a number where even the address is the same.
- */
-
-static ngx_int_t
-ngx_http_socketio_location_name(ngx_conf_t *cf, ngx_array_t *locations,
-    ngx_uint_t i)
-{
-    u_char                        *p, *last;
-    ngx_str_t                      address;
-    ngx_uint_t                     k, n;
-    ngx_http_socketio_location_t  *location, *self;
-
-    location = locations->elts;
-    self = &location[i];
-
-    n = 1;
-    ngx_str_null(&address);
-
-    if (self->server.len == 0) {
-        address = self->address;
-    }
-
-    for (k = 0; k < locations->nelts; k++) {
-
-        if (k == i || !ngx_http_socketio_location_alike(self, &location[k])) {
-            continue;
-        }
-
-        address = self->address;
-
-        if (k < i
-            && location[k].address.len == address.len
-            && ngx_memcmp(location[k].address.data, address.data, address.len)
-               == 0)
-        {
-            n++;
-        }
-    }
-
-    p = ngx_pnalloc(cf->pool, self->server.len + sizeof("@ ") - 1
-                              + address.len + self->path.len
-                              + sizeof(" #") - 1 + NGX_INT_T_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    last = ngx_cpymem(p, self->server.data, self->server.len);
-
-    if (address.len) {
-        last = ngx_sprintf(last, "@%V", &address);
-    }
-
-    last = ngx_sprintf(last, " %V", &self->path);
-
-    if (n > 1) {
-        last = ngx_sprintf(last, " #%ui", n);
-    }
-
-    self->lcf->name.data = p;
-    self->lcf->name.len = last - p;
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_socketio_location_alike(ngx_http_socketio_location_t *a,
-    ngx_http_socketio_location_t *b)
-{
-    return a->server.len == b->server.len
-           && a->path.len == b->path.len
-           && ngx_memcmp(a->server.data, b->server.data, a->server.len) == 0
-           && ngx_memcmp(a->path.data, b->path.data, a->path.len) == 0;
-}
-
-
 static char *
 ngx_http_socketio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -997,30 +662,13 @@ static char *
 ngx_http_socketio_location(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *lcf,
     ngx_http_socketio_zone_t **zone, ngx_http_handler_pt handler)
 {
-    ngx_str_t                 *value, name;
+    ngx_str_t                 *value;
     ngx_http_core_loc_conf_t  *clcf;
 
     value = cf->args->elts;
 
-    ngx_str_set(&name, NGX_HTTP_SOCKETIO_DEFAULT_ZONE);
-
-    if (cf->args->nelts == 2) {
-
-        if (ngx_strncmp(value[1].data, "zone=", 5) != 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[1]);
-            return NGX_CONF_ERROR;
-        }
-
-        name.len = value[1].len - 5;
-        name.data = value[1].data + 5;
-
-        if (ngx_http_socketio_zone_name(cf, &name) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    *zone = ngx_http_socketio_zone_get(cf, &name);
+    *zone = ngx_http_socketio_zone_parameter(cf, cf->args->nelts == 2
+                                                 ? &value[1] : NULL);
     if (*zone == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -1033,260 +681,4 @@ ngx_http_socketio_location(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *lcf,
     clcf->handler = handler;
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_socketio_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ssize_t                    size;
-    ngx_str_t                 *value;
-    ngx_http_socketio_zone_t  *zone;
-
-    value = cf->args->elts;
-
-    if (ngx_http_socketio_zone_name(cf, &value[1]) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    size = ngx_parse_size(&value[2]);
-
-    if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (size < NGX_SIO_MEM_MIN_SIZE
-        || (uint64_t) size > NGX_SIO_MEM_MAX_SIZE)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" of %z bytes is too %s, limit is %uz",
-                           &value[1], size,
-                           size < NGX_SIO_MEM_MIN_SIZE ? "small" : "large",
-                           size < NGX_SIO_MEM_MIN_SIZE
-                           ? (size_t) NGX_SIO_MEM_MIN_SIZE
-                           : NGX_SIO_MEM_MAX_SIZE);
-        return NGX_CONF_ERROR;
-    }
-
-    zone = ngx_http_socketio_zone_get(cf, &value[1]);
-    if (zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (zone->size) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" is already declared in %s:%ui",
-                           &value[1], zone->file, zone->line);
-        return NGX_CONF_ERROR;
-    }
-
-    zone->size = size;
-    zone->file = cf->conf_file->file.name.data;
-    zone->line = cf->conf_file->line;
-
-    return NGX_CONF_OK;
-}
-
-
-static ngx_int_t
-ngx_http_socketio_zone_name(ngx_conf_t *cf, ngx_str_t *name)
-{
-    size_t  i;
-
-    if (name->len == 0 || name->len > NGX_SIO_MEM_MAX_NAME) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone name \"%V\" must have 1 to %d characters",
-                           name, NGX_SIO_MEM_MAX_NAME);
-        return NGX_ERROR;
-    }
-
-    /* it shows in /proc and in log lines */
-
-    for (i = 0; i < name->len; i++) {
-        if (name->data[i] <= 0x20 || name->data[i] >= 0x7f
-            || ngx_strchr("\"/=", name->data[i]))
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "zone name \"%V\" has an invalid character",
-                               name);
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_http_socketio_zone_t *
-ngx_http_socketio_zone_get(ngx_conf_t *cf, ngx_str_t *name)
-{
-    ngx_uint_t                       i;
-    ngx_http_socketio_zone_t        *zone, **zp;
-    ngx_http_socketio_main_conf_t   *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_socketio_module);
-
-    zp = mcf->zones.elts;
-
-    for (i = 0; i < mcf->zones.nelts; i++) {
-        if (zp[i]->name.len == name->len
-            && ngx_memcmp(zp[i]->name.data, name->data, name->len) == 0)
-        {
-            return zp[i];
-        }
-    }
-
-    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_socketio_zone_t));
-    if (zone == NULL) {
-        return NULL;
-    }
-
-    if (ngx_array_init(&zone->namespaces, cf->pool, 4, sizeof(ngx_array_t *))
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    zone->name = *name;
-    zone->file = cf->conf_file->file.name.data;
-    zone->line = cf->conf_file->line;
-
-    zp = ngx_array_push(&mcf->zones);
-    if (zp == NULL) {
-        return NULL;
-    }
-
-    *zp = zone;
-
-    return zone;
-}
-
-
-/*
- * In the master, before it forks.  A failure here ends nginx, which at a
- * reload would end every connection: the zone is left without memory then,
- * and its locations without a worker until the next reload.
- */
-
-static ngx_int_t
-ngx_http_socketio_init_module(ngx_cycle_t *cycle)
-{
-    ngx_uint_t                       i, start;
-    ngx_http_socketio_zone_t       **zone;
-    ngx_http_socketio_main_conf_t   *mcf;
-
-    if (ngx_test_config) {
-        return NGX_OK;
-    }
-
-    start = ngx_is_init_cycle(cycle->old_cycle);
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_socketio_module);
-
-    if (mcf) {
-        zone = mcf->zones.elts;
-
-        for (i = 0; i < mcf->zones.nelts; i++) {
-            zone[i]->mem = ngx_sio_mem_attach(&zone[i]->name, zone[i]->size,
-                                              cycle->log);
-
-            if (zone[i]->mem == NULL && start) {
-                return NGX_ERROR;
-            }
-
-            ngx_http_socketio_zone_adopt(zone[i]);
-        }
-    }
-
-    /* in a single process sessions of the old configuration go on */
-
-    if (start || ngx_process == NGX_PROCESS_MASTER) {
-        ngx_sio_mem_prune();
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_socketio_zone_adopt(ngx_http_socketio_zone_t *zone)
-{
-    ngx_queue_t               *q;
-    ngx_http_socketio_zone_t  *old;
-
-    if (zone->mem == NULL) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&ngx_http_socketio_zones);
-         q != ngx_queue_sentinel(&ngx_http_socketio_zones);
-         q = ngx_queue_next(q))
-    {
-        old = ngx_queue_data(q, ngx_http_socketio_zone_t, queue);
-
-        if (old->mem == zone->mem) {
-            zone->worker = old->worker;
-            return;
-        }
-    }
-}
-
-
-/* An error here would make the master give up on workers altogether. */
-
-static ngx_int_t
-ngx_http_socketio_init_process(ngx_cycle_t *cycle)
-{
-    ngx_uint_t                       i;
-    ngx_http_socketio_zone_t       **zone;
-    ngx_http_socketio_main_conf_t   *mcf;
-
-    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
-    {
-        return NGX_OK;
-    }
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_socketio_module);
-
-    if (mcf == NULL) {
-        return NGX_OK;
-    }
-
-    zone = mcf->zones.elts;
-
-    for (i = 0; i < mcf->zones.nelts; i++) {
-
-        if (zone[i]->mem == NULL
-            || ngx_http_socketio_worker_init(zone[i], cycle) != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                          "zone \"%V\" does not work in this process",
-                          &zone[i]->name);
-            zone[i]->worker = NULL;
-            continue;
-        }
-
-        ngx_queue_insert_tail(&ngx_http_socketio_zones, &zone[i]->queue);
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_socketio_exit_process(ngx_cycle_t *cycle)
-{
-    ngx_queue_t               *q;
-    ngx_http_socketio_zone_t  *zone;
-
-    while (!ngx_queue_empty(&ngx_http_socketio_zones)) {
-        q = ngx_queue_last(&ngx_http_socketio_zones);
-        zone = ngx_queue_data(q, ngx_http_socketio_zone_t, queue);
-
-        ngx_queue_remove(q);
-
-        ngx_http_socketio_worker_done(zone);
-    }
 }

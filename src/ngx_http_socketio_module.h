@@ -134,21 +134,6 @@ typedef struct {
 
 
 /*
- * A location of ours while the configuration is put together.  Its name is
- * "server path", with the address where two would be the same.
- */
-
-typedef struct {
-    ngx_http_socketio_loc_conf_t *lcf;
-    ngx_str_t                     server;      /* may be empty */
-    ngx_str_t                     address;     /* one it listens on */
-    ngx_str_t                     path;
-    void                        **srv_conf;
-    void                        **loc_conf;
-} ngx_http_socketio_location_t;
-
-
-/*
  * What the $socketio_... variables show; the module's context of a client's
  * request, of a webhook's fake request, and of the request rebuilt for the
  * access log.  The strings are borrowed; an empty one is "not found".
@@ -168,16 +153,14 @@ typedef struct {
 } ngx_http_socketio_ctx_t;
 
 
+/* Compares with a literal. */
+#define ngx_http_socketio_is(str, text)                                       \
+    ((str)->len == sizeof(text) - 1                                           \
+     && ngx_strncmp((str)->data, text, sizeof(text) - 1) == 0)
+
 /* What must not stand in a header line: C0 and DEL. */
 #define ngx_http_socketio_control(ch)  ((ch) < 0x20 || (ch) == 0x7f)
 
-
-/*
- * The location of that name (lcf->name) in the configuration of this process;
- * NULL: there is none any more.
- */
-ngx_http_socketio_location_t *ngx_http_socketio_location_find(
-    ngx_str_t *name);
 
 /*
  * Whether a location's socketio_namespaces admits a name.

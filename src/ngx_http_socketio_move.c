@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_socketio_worker_private.h"
+#include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_pack.h"

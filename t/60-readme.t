@@ -452,8 +452,8 @@ subtest 'every line of the log that is quoted' => sub {
 
 
 subtest 'what clients are told' => sub {
-    my $text = source('ngx_http_socketio_handler.c');
-    my ($table) = $text =~ /handler_messages\[\] = \{(.*?)\};/s;
+    my $text = source('ngx_http_socketio_answer.c');
+    my ($table) = $text =~ /answer_messages\[\] = \{(.*?)\};/s;
 
     my @messages = $table =~ /ngx_string\("(.*?)"\)/g;
     my %documented = map { $_->[0] =~ /"code":(\d),"message":"(.*?)"/

@@ -1,0 +1,110 @@
+#include "ngx_http_socketio_args.h"
+
+
+static u_char *ngx_http_socketio_args_decode(u_char *dst, u_char *src,
+    u_char *last);
+static void ngx_http_socketio_args_set(ngx_http_socketio_args_t *a,
+    ngx_str_t *name, ngx_str_t *value);
+
+
+ngx_int_t
+ngx_http_socketio_args_parse(ngx_http_request_t *r,
+    ngx_http_socketio_args_t *a)
+{
+    u_char     *dst, *p, *last, *end, *equal;
+    ngx_str_t   name, value, *args;
+
+    ngx_memzero(a, sizeof(ngx_http_socketio_args_t));
+
+    a->revision = 3;
+
+    args = &r->args;
+
+    if (args->len == 0) {
+        return NGX_OK;
+    }
+
+    dst = ngx_pnalloc(r->pool, args->len);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = args->data + args->len;
+
+    for (p = args->data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        equal = ngx_strlchr(p, end, '=');
+        if (equal == NULL) {
+            equal = end;
+        }
+
+        name.data = dst;
+        dst = ngx_http_socketio_args_decode(dst, p, equal);
+        name.len = dst - name.data;
+
+        value.data = dst;
+
+        if (equal < end) {
+            dst = ngx_http_socketio_args_decode(dst, equal + 1, end);
+        }
+
+        value.len = dst - value.data;
+
+        ngx_http_socketio_args_set(a, &name, &value);
+    }
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_socketio_args_decode(u_char *dst, u_char *src, u_char *last)
+{
+    ngx_int_t  octet;
+
+    while (src < last) {
+
+        if (*src == '%' && last - src > 2) {
+            octet = ngx_hextoi(src + 1, 2);
+
+            if (octet != NGX_ERROR) {
+                *dst++ = (u_char) octet;
+                src += 3;
+                continue;
+            }
+        }
+
+        *dst++ = (*src == '+') ? ' ' : *src;
+        src++;
+    }
+
+    return dst;
+}
+
+
+static void
+ngx_http_socketio_args_set(ngx_http_socketio_args_t *a,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    if (ngx_http_socketio_is(name, "EIO")) {
+        a->revision = ngx_http_socketio_is(value, "4") ? 4 : 3;
+
+    } else if (ngx_http_socketio_is(name, "transport")) {
+        a->transport = *value;
+
+    } else if (ngx_http_socketio_is(name, "sid")) {
+        a->sid = *value;
+
+    } else if (ngx_http_socketio_is(name, "b64")) {
+        a->b64 = (value->len != 0);
+
+    } else if (ngx_http_socketio_is(name, "j")) {
+        a->jsonp = 1;
+        a->index = *value;
+    }
+}

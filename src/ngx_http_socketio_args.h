@@ -1,0 +1,37 @@
+/*
+ * The arguments of a client's request: Engine.IO's query.
+ *
+ * Layer:      top.
+ * Ownership:  values are of the request's pool.
+ * Hostile:    all of it; unknown arguments are ignored.
+ * Reference:  protocol.md 1.1.
+ */
+
+
+#ifndef _NGX_HTTP_SOCKETIO_ARGS_H_INCLUDED_
+#define _NGX_HTTP_SOCKETIO_ARGS_H_INCLUDED_
+
+
+#include "ngx_http_socketio_module.h"
+
+
+typedef struct {
+    ngx_str_t    transport;     /* decoded, as the others; empty: absent */
+    ngx_str_t    sid;
+    ngx_str_t    index;         /* of JSONP */
+
+    unsigned     revision:3;    /* of the protocol: 4, and 3 for all else */
+    unsigned     b64:1;         /* no binary, please */
+    unsigned     jsonp:1;       /* "j" is there */
+} ngx_http_socketio_args_t;
+
+
+/*
+ * Decodes the query as a form is; of equal names the last one counts.
+ * NGX_OK, NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_socketio_args_parse(ngx_http_request_t *r,
+    ngx_http_socketio_args_t *a);
+
+
+#endif /* _NGX_HTTP_SOCKETIO_ARGS_H_INCLUDED_ */
