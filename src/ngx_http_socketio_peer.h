@@ -138,12 +138,21 @@ ngx_http_socketio_peer_t *ngx_http_socketio_backend_create(
 /* Forgets the peer with all it has; a journal record stays. */
 void ngx_http_socketio_backend_free(ngx_http_socketio_peer_t *peer);
 
+/*
+ * The same with its record: it was not, or is no longer, accepted, and nobody
+ * hears of it again.
+ */
+void ngx_http_socketio_backend_discard(ngx_http_socketio_peer_t *peer);
+
 /* NULL: no memory. */
 ngx_http_socketio_flight_t *ngx_http_socketio_backend_flight(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_item_t *item);
 
 /* Enters a flight whose outcome another worker will send. */
 void ngx_http_socketio_backend_remote(ngx_http_socketio_flight_t *flight);
+
+/* What was under way is so no longer: frees the flight, if there is one. */
+void ngx_http_socketio_backend_land(ngx_http_socketio_peer_t *peer);
 
 /* Puts an item (takes it) behind those that wait. */
 void ngx_http_socketio_backend_push(ngx_http_socketio_peer_t *peer,
@@ -164,13 +173,6 @@ void ngx_http_socketio_backend_next(ngx_http_socketio_peer_t *peer);
 /* Tries again soon what memory, or room in the log, was missing for. */
 void ngx_http_socketio_backend_stall(ngx_http_socketio_peer_t *peer);
 
-/* The flight has come to its end; may free the peer. */
-void ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
-    ngx_http_socketio_hook_result_t *result);
-
-/* Frees a peer whose end another worker tells; its client has to go. */
-void ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer);
-
 /* A log, valid until the next call, that names the client. */
 ngx_log_t *ngx_http_socketio_backend_log(ngx_http_socketio_peer_t *peer);
 
@@ -184,6 +186,34 @@ extern ngx_queue_t  ngx_http_socketio_backend_stalls;
 /* "connect", "event", "ack", "disconnect" */
 extern ngx_str_t
     ngx_http_socketio_backend_types[NGX_HTTP_SOCKETIO_WEBHOOKS];
+
+
+/* ngx_http_socketio_backend_outcome.c */
+
+/* For the hook of a flight, which is its data. */
+void ngx_http_socketio_backend_outcome(ngx_http_socketio_hook_t *hook,
+    ngx_http_socketio_hook_result_t *result);
+
+/*
+ * The same for what must have been understood.  What cannot be read may come
+ * from somebody who stands in for the backend.
+ */
+ngx_uint_t ngx_http_socketio_backend_outcome_readable(void *data,
+    ngx_str_t *body);
+
+/* The flight has come to its end; may free the peer. */
+void ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result);
+
+/* Frees a peer whose end another worker tells; its client has to go. */
+void ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer);
+
+/*
+ * A connect came to nothing: frees the peer and closes its session, since
+ * clients try again after that, but not after CONNECT_ERROR.  status 0: none.
+ */
+void ngx_http_socketio_backend_failed(ngx_http_socketio_peer_t *peer,
+    char *reason, ngx_uint_t status);
 
 
 /* ngx_http_socketio_backend_body.c */

@@ -1,0 +1,414 @@
+
+/*
+ * What became of a webhook, and what follows from it for its client.
+ */
+
+#include "ngx_http_socketio_peer.h"
+
+
+static void ngx_http_socketio_backend_connected(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
+static void ngx_http_socketio_backend_accepted(
+    ngx_http_socketio_reply_t *reply);
+static void ngx_http_socketio_backend_refused(
+    ngx_http_socketio_reply_t *reply, ngx_uint_t status);
+static void ngx_http_socketio_backend_answered(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
+static void ngx_http_socketio_backend_disconnected(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
+static void ngx_http_socketio_backend_landed(ngx_http_socketio_peer_t *peer);
+static void ngx_http_socketio_backend_count(ngx_http_socketio_peer_t *peer,
+    ngx_uint_t type, ngx_uint_t outcome);
+static void ngx_http_socketio_backend_log_failure(
+    ngx_http_socketio_peer_t *peer, char *reason, ngx_uint_t status);
+
+
+void
+ngx_http_socketio_backend_outcome(ngx_http_socketio_hook_t *hook,
+    ngx_http_socketio_hook_result_t *result)
+{
+    ngx_http_socketio_peer_t    *peer;
+    ngx_http_socketio_flight_t  *flight;
+
+    flight = hook->data;
+    peer = flight->peer;
+
+    if (peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED) {
+        ngx_http_socketio_backend_pass(peer, result);
+        return;
+    }
+
+    ngx_http_socketio_backend_finish(peer, result);
+}
+
+
+ngx_uint_t
+ngx_http_socketio_backend_outcome_readable(void *data, ngx_str_t *body)
+{
+    ngx_http_socketio_flight_t *flight = data;
+
+    ngx_int_t                  rc;
+    ngx_http_socketio_reply_t  reply;
+
+    rc = ngx_http_socketio_backend_reply_init(&reply, flight->peer, body);
+
+    ngx_http_socketio_backend_reply_done(&reply);
+
+    return rc != NGX_DECLINED;
+}
+
+
+/*
+ * While a reply is applied its flight stays where it is, so that an end of
+ * the socket in the middle of it starts nothing and frees nothing.
+ */
+
+void
+ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    ngx_sio_session_t  *s;
+
+    s = peer->socket ? peer->socket->session : NULL;
+
+    if (s) {
+        ngx_sio_session_ref(s);
+    }
+
+    switch (peer->flight->type) {
+
+    case NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT:
+        ngx_http_socketio_backend_connected(peer, result);
+        break;
+
+    case NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT:
+        ngx_http_socketio_backend_disconnected(peer, result);
+        break;
+
+    default: /* event, ack */
+        ngx_http_socketio_backend_answered(peer, result);
+        break;
+    }
+
+    if (s) {
+        ngx_sio_session_unref(s);
+    }
+}
+
+
+void
+ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer)
+{
+    ngx_sio_session_t  *s;
+
+    s = NULL;
+
+    ngx_http_socketio_backend_count(peer, peer->flight->type,
+                                    NGX_HTTP_SOCKETIO_BACKEND_FAILED);
+
+    ngx_http_socketio_backend_log_failure(peer, "its worker has died", 0);
+
+    if (peer->socket) {
+        s = peer->socket->session;
+        peer->socket->data = NULL;
+    }
+
+    ngx_http_socketio_backend_free(peer);
+
+    if (s) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);
+    }
+}
+
+
+static void
+ngx_http_socketio_backend_connected(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    ngx_int_t                  rc;
+    ngx_http_socketio_reply_t  reply;
+
+    if (result->outcome != NGX_HTTP_SOCKETIO_HOOK_OK
+        && result->outcome != NGX_HTTP_SOCKETIO_HOOK_CLIENT)
+    {
+        ngx_http_socketio_backend_failed(peer, result->reason, result->status);
+        return;
+    }
+
+    rc = ngx_http_socketio_backend_reply_init(&reply, peer, &result->body);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_socketio_backend_failed(peer, "no memory", 0);
+
+    } else if (result->outcome == NGX_HTTP_SOCKETIO_HOOK_CLIENT
+               || ngx_http_socketio_backend_reply_error(&reply))
+    {
+        ngx_http_socketio_backend_refused(&reply, result->status);
+
+    } else if (rc == NGX_DECLINED) {
+        ngx_http_socketio_backend_failed(peer, "unreadable body",
+                                         result->status);
+
+    } else {
+        ngx_http_socketio_backend_accepted(&reply);
+    }
+
+    ngx_http_socketio_backend_reply_done(&reply);
+}
+
+
+static void
+ngx_http_socketio_backend_accepted(ngx_http_socketio_reply_t *reply)
+{
+    ngx_http_socketio_peer_t  *peer;
+
+    peer = reply->peer;
+
+    ngx_http_socketio_backend_count(peer, NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT,
+                                    NGX_HTTP_SOCKETIO_BACKEND_OK);
+
+    /* a client that has left is owed its events, and then its end */
+
+    peer->state = peer->socket ? NGX_HTTP_SOCKETIO_PEER_OPEN
+                               : NGX_HTTP_SOCKETIO_PEER_ENDING;
+
+    ngx_http_socketio_backend_reply_memo(reply);
+
+    if (peer->socket) {
+        ngx_sio_socket_accept(peer->socket);
+    }
+
+    ngx_http_socketio_backend_reply_apply(reply);
+
+    ngx_http_socketio_backend_landed(peer);
+}
+
+
+static void
+ngx_http_socketio_backend_refused(ngx_http_socketio_reply_t *reply,
+    ngx_uint_t status)
+{
+    ngx_str_t                  message, data;
+    ngx_uint_t                 early;
+    ngx_sio_socket_t          *so;
+    ngx_sio_session_t         *s;
+    ngx_http_socketio_peer_t  *peer;
+
+    peer = reply->peer;
+    so = peer->socket;
+
+    ngx_http_socketio_backend_count(peer, NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT,
+                                    NGX_HTTP_SOCKETIO_BACKEND_REFUSED);
+
+    ngx_http_socketio_backend_reply_refusal(reply, status, &message, &data);
+
+    ngx_log_error(NGX_LOG_INFO, ngx_http_socketio_backend_log(peer), 0,
+                  "socketio: connect was refused by the backend, status %ui",
+                  status);
+
+    early = (peer->inbox != NULL);
+
+    ngx_http_socketio_backend_discard(peer);
+
+    if (so == NULL) {
+        return;
+    }
+
+    s = so->session;
+
+    ngx_sio_socket_refuse(so, &message, data.len ? &data : NULL);
+
+    /*
+     * What it sent behind its CONNECT has turned out to be for a namespace
+     * that it has not joined; clients of Socket.IO 2 may do that.
+     */
+
+    if (early && s->revision != 3) {
+        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+                      "client sent packets behind a connect that was refused");
+
+        ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);
+    }
+}
+
+
+void
+ngx_http_socketio_backend_failed(ngx_http_socketio_peer_t *peer, char *reason,
+    ngx_uint_t status)
+{
+    ngx_sio_session_t  *s;
+
+    s = peer->socket ? peer->socket->session : NULL;
+
+    ngx_http_socketio_backend_count(peer, NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT,
+                                    NGX_HTTP_SOCKETIO_BACKEND_FAILED);
+
+    ngx_http_socketio_backend_log_failure(peer, reason, status);
+
+    ngx_http_socketio_backend_discard(peer);
+
+    if (s) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);
+    }
+}
+
+
+static void
+ngx_http_socketio_backend_answered(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 type, refused;
+    ngx_http_socketio_reply_t  reply;
+
+    type = peer->flight->type;
+
+    if (result->outcome != NGX_HTTP_SOCKETIO_HOOK_OK
+        && result->outcome != NGX_HTTP_SOCKETIO_HOOK_CLIENT)
+    {
+        ngx_http_socketio_backend_count(peer, type,
+                                        NGX_HTTP_SOCKETIO_BACKEND_FAILED);
+        ngx_http_socketio_backend_log_failure(peer, result->reason,
+                                              result->status);
+        ngx_http_socketio_backend_landed(peer);
+        return;
+    }
+
+    rc = ngx_http_socketio_backend_reply_init(&reply, peer, &result->body);
+
+    refused = (result->outcome == NGX_HTTP_SOCKETIO_HOOK_CLIENT
+               || ngx_http_socketio_backend_reply_error(&reply));
+
+    if (refused) {
+        ngx_http_socketio_backend_count(peer, type,
+                                        NGX_HTTP_SOCKETIO_BACKEND_REFUSED);
+
+        ngx_log_error(NGX_LOG_WARN, ngx_http_socketio_backend_log(peer), 0,
+                      "socketio: webhook was refused by the backend, "
+                      "status %ui", result->status);
+
+    } else if (rc != NGX_OK) {
+        ngx_http_socketio_backend_count(peer, type,
+                                        NGX_HTTP_SOCKETIO_BACKEND_FAILED);
+        ngx_http_socketio_backend_log_failure(peer, rc == NGX_ERROR
+                                                    ? "no memory"
+                                                    : "unreadable body",
+                                              result->status);
+    } else {
+        ngx_http_socketio_backend_count(peer, type,
+                                        NGX_HTTP_SOCKETIO_BACKEND_OK);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_socketio_backend_reply_memo(&reply);
+        ngx_http_socketio_backend_reply_apply(&reply);
+    }
+
+    ngx_http_socketio_backend_reply_done(&reply);
+
+    ngx_http_socketio_backend_landed(peer);
+}
+
+
+static void
+ngx_http_socketio_backend_disconnected(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    ngx_uint_t                 outcome;
+    ngx_http_socketio_reply_t  reply;
+
+    switch (result->outcome) {
+
+    case NGX_HTTP_SOCKETIO_HOOK_OK:
+        outcome = NGX_HTTP_SOCKETIO_BACKEND_OK;
+
+        if (ngx_http_socketio_backend_reply_init(&reply, peer, &result->body)
+            == NGX_OK)
+        {
+            /* "has left", to those who stay */
+            ngx_http_socketio_backend_reply_apply(&reply);
+        }
+
+        ngx_http_socketio_backend_reply_done(&reply);
+        break;
+
+    case NGX_HTTP_SOCKETIO_HOOK_CLIENT:
+        outcome = NGX_HTTP_SOCKETIO_BACKEND_REFUSED;
+
+        ngx_log_error(NGX_LOG_WARN, ngx_http_socketio_backend_log(peer), 0,
+                      "socketio: webhook was refused by the backend, "
+                      "status %ui", result->status);
+        break;
+
+    case NGX_HTTP_SOCKETIO_HOOK_ABORTED:
+
+        if (peer->journal) {
+
+            /* a sibling finds the record when this worker has gone */
+
+            ngx_http_socketio_backend_free(peer);
+            return;
+        }
+
+        /* fall through */
+
+    default: /* NGX_HTTP_SOCKETIO_HOOK_FAILED */
+        outcome = NGX_HTTP_SOCKETIO_BACKEND_FAILED;
+
+        ngx_http_socketio_backend_log_failure(peer, result->reason,
+                                              result->status);
+        break;
+    }
+
+    ngx_http_socketio_backend_count(peer, NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT,
+                                    outcome);
+    ngx_http_socketio_backend_discard(peer);
+}
+
+
+/* The peer may be free when this returns. */
+
+static void
+ngx_http_socketio_backend_landed(ngx_http_socketio_peer_t *peer)
+{
+    ngx_uint_t  ended;
+
+    ngx_http_socketio_backend_land(peer);
+
+    ended = (peer->socket == NULL);
+
+    ngx_http_socketio_backend_next(peer);
+
+    if (!ended) {
+        ngx_http_socketio_backend_pressure(peer);
+    }
+}
+
+
+static void
+ngx_http_socketio_backend_count(ngx_http_socketio_peer_t *peer,
+    ngx_uint_t type, ngx_uint_t outcome)
+{
+    peer->worker->engine.counters[NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS
+                                  + type * NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES
+                                  + outcome]++;
+}
+
+
+static void
+ngx_http_socketio_backend_log_failure(ngx_http_socketio_peer_t *peer,
+    char *reason, ngx_uint_t status)
+{
+    ngx_log_t  *log;
+
+    log = ngx_http_socketio_backend_log(peer);
+
+    if (status) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "socketio: webhook failed: %s, status %ui",
+                      reason, status);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, log, 0, "socketio: webhook failed: %s", reason);
+}
