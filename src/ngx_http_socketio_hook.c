@@ -104,7 +104,7 @@ ngx_http_socketio_hook_init(ngx_http_socketio_hook_t *hook,
     ngx_memzero(hook, sizeof(ngx_http_socketio_hook_t));
 
     if (ngx_http_socketio_sign_id(hook->text) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
                       "socketio: no random octets for a webhook's id");
         return NGX_ERROR;
     }

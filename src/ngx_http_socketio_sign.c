@@ -1,8 +1,8 @@
 #include "ngx_http_socketio_sign.h"
+#include "ngx_sio_random.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 
 
 #define NGX_HTTP_SOCKETIO_SIGN_MAC     32
@@ -11,7 +11,6 @@
 #define NGX_HTTP_SOCKETIO_SIGN_RANDOM  16
 
 
-static u_char *ngx_http_socketio_sign_random(void);
 static ngx_int_t ngx_http_socketio_sign_mac(u_char *mac, ngx_str_t *secret,
     ngx_str_t *id, ngx_str_t *timestamp, ngx_str_t *body);
 
@@ -19,15 +18,15 @@ static ngx_int_t ngx_http_socketio_sign_mac(u_char *mac, ngx_str_t *secret,
 ngx_int_t
 ngx_http_socketio_sign_id(u_char *id)
 {
-    u_char      *p, *random;
+    u_char      *p;
+    u_char       random[NGX_HTTP_SOCKETIO_SIGN_RANDOM];
     uint32_t     bits;
     ngx_uint_t   i, n;
 
     static u_char  alphabet[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-    random = ngx_http_socketio_sign_random();
-    if (random == NULL) {
+    if (ngx_sio_random(random, sizeof(random)) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -84,34 +83,6 @@ ngx_http_socketio_sign_write(u_char *p, ngx_str_t *secrets, ngx_uint_t n,
     }
 
     return p;
-}
-
-
-/*
- * Octets for one id, from a stock: asking OpenSSL costs the same for one id
- * as for many.  A process that was forked must not go on with its parent's.
- */
-
-static u_char *
-ngx_http_socketio_sign_random(void)
-{
-    static u_char  stock[64 * NGX_HTTP_SOCKETIO_SIGN_RANDOM];
-    static size_t  used = sizeof(stock);
-    static pid_t   pid;
-
-    if (used == sizeof(stock) || pid != getpid()) {
-
-        if (RAND_bytes(stock, sizeof(stock)) != 1) {
-            return NULL;
-        }
-
-        used = 0;
-        pid = getpid();
-    }
-
-    used += NGX_HTTP_SOCKETIO_SIGN_RANDOM;
-
-    return stock + used - NGX_HTTP_SOCKETIO_SIGN_RANDOM;
 }
 
 

@@ -2,7 +2,7 @@
  * Ids and signatures of webhooks, as Standard Webhooks 1.0 has them.
  *
  * Layer:      top, but without nginx's HTTP, pools or logging.
- * Ownership:  nothing is kept but a stock of random octets.
+ * Ownership:  nothing is kept.
  * Hostile:    nothing; secrets are the operator's.
  * Reference:  Standard Webhooks 1.0, "Signature scheme".
  */
@@ -21,7 +21,7 @@
 #define NGX_HTTP_SOCKETIO_SIGN_ID_LEN  (sizeof("msg_") - 1 + 22)
 
 
-/* Writes an id.  NGX_OK; NGX_ERROR: OpenSSL has no random octets. */
+/* Writes an id.  NGX_OK; NGX_ERROR: as ngx_sio_random() has it. */
 ngx_int_t ngx_http_socketio_sign_id(u_char *id);
 
 /*

@@ -1,8 +1,7 @@
 
 #include "ngx_sio_base64.h"
+#include "ngx_sio_random.h"
 #include "ngx_sio_sid.h"
-
-#include <openssl/rand.h>
 
 
 /* octets in the longest id */
@@ -30,8 +29,8 @@ ngx_sio_sid_write(u_char *sid, size_t len, const void *head, size_t n)
         ngx_memcpy(octets, head, n);
     }
 
-    if (RAND_bytes(octets + n, size - n) != 1) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+    if (ngx_sio_random(octets + n, size - n) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
                       "no random octets for an id");
         return NGX_ERROR;
     }

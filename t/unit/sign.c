@@ -2,7 +2,7 @@
  * Ids and signatures of webhooks.  The first signature is the test vector of
  * Standard Webhooks, the others come from another implementation of HMAC.
  *
- * link: src/ngx_http_socketio_sign.c
+ * link: src/ngx_http_socketio_sign.c src/base/ngx_sio_random.c
  * libs: -lcrypto
  */
 
@@ -21,6 +21,9 @@
 #define ZEROS  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 
 #define IDS    3000
+
+
+ngx_pid_t  ngx_pid;     /* nginx sets it in every process it forks */
 
 
 typedef struct {
@@ -160,6 +163,8 @@ test_fork(void)
     pid = fork();
 
     if (pid == 0) {
+        ngx_pid = getpid();
+
         status = ngx_http_socketio_sign_id(mine) == NGX_OK
                  && write(fds[1], mine, sizeof(mine)) == sizeof(mine);
         _exit(status ? 0 : 1);
