@@ -47,6 +47,9 @@ my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
 
             # the memory of a crowd at the backend is not what is measured
             socketio_webhook_concurrency 8;
+
+            # nor are heartbeats
+            socketio_ping_interval 10m;
         }
 
         location /brief/ {
@@ -143,6 +146,25 @@ sub grows_less {
 }
 
 
+# How much is there at once depends on the pace of the machine, a leak does not:
+# it grows in every round.  So three rounds in a row are enough that need no
+# more than the one before them, and eight are given.
+
+sub settles {
+    my ($limit, $name, $round) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    my @rss = map { $round->($_) } 1 .. 4;
+
+    while (@rss < 8 && !asan() && $rss[-1] - $rss[-4] >= $limit) {
+        push @rss, $round->(@rss + 1);
+    }
+
+    grows_less(@rss[-4, -1], $limit, "$name, round " . @rss);
+}
+
+
 sub reasons {
     return { map { $_->{json}{sid} => $_->{json}{reason} }
                  $backend->requests(type => 'disconnect') };
@@ -161,6 +183,17 @@ sub open_socket {
     syswrite($socket, $data) == length $data or die "write: $!";
 
     return $socket;
+}
+
+
+# Has the other side ended it?
+
+sub closed {
+    my ($socket) = @_;
+
+    my $n = recv $socket, my $octet, 1, MSG_DONTWAIT | MSG_PEEK;
+
+    return defined $n ? $octet eq '' : !$!{EAGAIN};
 }
 
 
@@ -304,9 +337,9 @@ subtest 'clients that do not poll' => sub {
     emit($http, $_, 1000) for 1 .. 100;
 
     is(emit($http, 1, 1), '{"matched":0}', 'more than the buffer is too much');
+    $backend->wait_done(3, 20, type => 'disconnect');
     is_deeply(reasons(), { map { $_->sid => 'slow consumer' } @patient },
-              'they are slow consumers')
-        if $backend->wait_done(3, 20, type => 'disconnect');
+              'they are slow consumers');
 
     is($patient[0]->eio->get->{body},
        '{"code":1,"message":"Session ID unknown"}', 'which polling tells');
@@ -323,22 +356,22 @@ subtest 'more clients than connections' => sub {
     my $ws = client($nginx, 'websocket');
     my @sockets;
 
-    # Whoever is refused finds the connection closed.
+    # Of a hundred that never finish their request at least 36 are closed, new
+    # ones or those that had not begun: so many cannot be.
     for my $round (1 .. 3) {
-        my $mark = $nginx->mark;
-
         push @sockets, map { open_socket($nginx->port, "GET") } 1 .. 100;
 
-        ok($nginx->wait_log(qr/worker_connections are not enough/, 10, $mark),
+        ok(wait_until(20, sub { 100 - 64 <= grep { closed($_) } @sockets }),
            "flood $round: no connection is left");
 
         # Its webhook needs one, too, and may fail, but not the client.
         $ws->emit('echo', 1);
-        ok($ws->silent(0.2), "flood $round: a client lives on");
+        ok($ws->silent(0.2) && !$ws->eio->{ws}{closed},
+           "flood $round: a client lives on");
 
         close $_ for splice @sockets;
 
-        ok(wait_until(10, sub { ($ws->call('echo', 2) // [0])->[0] == 2 }),
+        ok(wait_until(20, sub { ($ws->call('echo', 2) // [0])->[0] == 2 }),
            "flood $round: and is served afterwards");
         is_deeply(client($nginx, 'websocket')->call('echo', 3), [3],
                   "flood $round: and so are others");
@@ -352,18 +385,19 @@ subtest 'clients that come and go' => sub {
     my $nginx = nginx();
     my ($worker) = $nginx->workers;
     my $n = $full ? 2000 : 500;
-    my @rss;
 
-    for my $round (1 .. 5) {
+    settles(200, "memory while $n clients at a time come and go", sub {
+        my ($round) = @_;
+
         cycle($nginx->port, $n);
 
         $backend->wait_done($round * $n, 60, type => 'disconnect');
-        push @rss, rss($worker);
-    }
+        is(scalar(my @all = $backend->requests(type => 'disconnect')),
+           $round * $n, "round $round: $n clients have come and gone");
 
-    is(scalar(my @all = $backend->requests(type => 'disconnect')), 5 * $n,
-       "5 times $n clients have come and gone");
-    grows_less($rss[1], $rss[4], 200, 'memory after two and five rounds');
+        return rss($worker);
+    });
+
     is_deeply(client($nginx, 'websocket')->call('echo', 1), [1], 'service');
 
     $nginx->stop;
@@ -373,10 +407,10 @@ subtest 'clients that come and go' => sub {
 subtest 'clients that do not come back' => sub {
     my $nginx = nginx();
     my ($worker) = $nginx->workers;
-    my $n = 5000;
-    my @peaks;
+    my $n = 3000;
 
-    for my $round (1 .. 2) {
+    settles(1024, "memory of $n sessions at a time", sub {
+        my ($round) = @_;
         my $sid;
 
         for (1 .. $n) {
@@ -387,16 +421,16 @@ subtest 'clients that do not come back' => sub {
                 or die "no session: $answer";
         }
 
-        push @peaks, rss($worker);
+        my $peak = rss($worker);
 
         # They are given up two seconds after they came.
         ok(wait_until(20, sub {
             get($nginx->port, "/brief/?EIO=4&transport=polling&sid=$sid")
                 =~ /Session ID unknown/;
         }), "round $round: given up");
-    }
 
-    grows_less($peaks[0], $peaks[1], 1024, "memory of two times $n sessions");
+        return $peak;
+    });
 
     $nginx->stop;
 };
