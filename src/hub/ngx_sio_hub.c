@@ -140,6 +140,13 @@ ngx_sio_hub_journal(ngx_sio_hub_t *hub)
 }
 
 
+ngx_sio_bridge_t *
+ngx_sio_hub_bridge(ngx_sio_hub_t *hub)
+{
+    return &hub->bridge;
+}
+
+
 uint64_t *
 ngx_sio_hub_counters(ngx_sio_hub_t *hub)
 {
@@ -244,6 +251,10 @@ ngx_sio_hub_init(ngx_sio_hub_t *hub)
     ngx_sio_hub_init_event(hub, &hub->adopter, ngx_sio_hub_siblings_adopter);
     ngx_sio_hub_init_event(hub, &hub->timer, ngx_sio_hub_timer_handler);
 
+    if (ngx_sio_bridge_init(&hub->bridge, hub->mem) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     /* the dead may hold the last free slot */
 
     ngx_sio_hub_siblings_reap(hub, ngx_sio_hub_addr_all());
@@ -319,13 +330,17 @@ ngx_sio_hub_done(ngx_sio_hub_t *hub)
         ngx_free(hub->body.data);
     }
 
+    if (hub->shipped.data) {
+        ngx_free(hub->shipped.data);
+    }
+
     ngx_sio_mem_set_repair(hub->mem, NULL, NULL, hub->log);
 
     ngx_free(hub);
 }
 
 
-/* slots and ring need none: one store makes each change of theirs */
+/* slots, ring and peers need none: one store makes each change of theirs */
 
 static void
 ngx_sio_hub_repair(void *data)
@@ -334,6 +349,7 @@ ngx_sio_hub_repair(void *data)
 
     ngx_sio_directory_repair(&hub->directory);
     ngx_sio_journal_repair(&hub->journal);
+    ngx_sio_hub_read_recount(hub);
 }
 
 

@@ -25,6 +25,10 @@
  * began to wait for it, it is declared lost, and hears so when it returns.
  * Reload, binary upgrade: old and new workers share the log.
  *
+ * What other hosts have to know, too, is appended with NGX_SIO_HUB_SHIP and
+ * numbered without gaps.  The bridge (ngx_sio_bridge.h) reads these entries
+ * again at its own pace, for as long as they are not overwritten.
+ *
  * Locks: only the one of ngx_sio_mem.h, never held during a callback.
  */
 
@@ -36,6 +40,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_sio_hub_addr.h"
+#include "ngx_sio_bridge.h"
 #include "ngx_sio_directory.h"
 #include "ngx_sio_journal.h"
 #include "ngx_sio_mem.h"
@@ -44,6 +49,9 @@
 
 /* kinds from 1 up to here belong to the user of the hub */
 #define NGX_SIO_HUB_MAX_KIND   0xfeff
+
+/* a flag of entries; the others belong to the user of the hub */
+#define NGX_SIO_HUB_SHIP       0x8000
 
 #define NGX_SIO_HUB_COUNTERS   NGX_SIO_SLOTS_COUNTERS
 
@@ -57,6 +65,7 @@ typedef struct {
     uint16_t              flags;
     ngx_sio_hub_addr_t    from;
     ngx_sio_hub_addr_t    to;
+    uint64_t              ordinal;    /* of those with SHIP, from 1 */
     ngx_str_t             body;       /* aligned to 8; valid in the call */
 } ngx_sio_hub_entry_t;
 
@@ -166,6 +175,20 @@ uint64_t ngx_sio_hub_position(ngx_sio_hub_t *hub);
 ngx_int_t ngx_sio_hub_replay(ngx_sio_hub_t *hub, uint64_t from, uint64_t to,
     void (*handler)(void *data, ngx_sio_hub_entry_t *e), void *data);
 
+/*
+ * Looks from *position on, or from the oldest entry that is whole if that is
+ * later, for the first entry to be shipped with at least this ordinal.
+ *
+ *   NGX_OK      *e is it, until the next call; *position stands behind it
+ *   NGX_DONE    there is none yet; *position is the end of the log
+ *   NGX_ERROR   no memory
+ */
+ngx_int_t ngx_sio_hub_shipped(ngx_sio_hub_t *hub, uint64_t *position,
+    uint64_t ordinal, ngx_sio_hub_entry_t *e);
+
+/* the ordinal of the last entry to be shipped */
+uint64_t ngx_sio_hub_ordinal(ngx_sio_hub_t *hub);
+
 ngx_sio_hub_addr_t ngx_sio_hub_self(ngx_sio_hub_t *hub);
 
 /*
@@ -180,6 +203,7 @@ ngx_uint_t ngx_sio_hub_count(ngx_sio_hub_t *hub);
 /* the tables beside the log, see their headers */
 ngx_sio_directory_t *ngx_sio_hub_directory(ngx_sio_hub_t *hub);
 ngx_sio_journal_t *ngx_sio_hub_journal(ngx_sio_hub_t *hub);
+ngx_sio_bridge_t *ngx_sio_hub_bridge(ngx_sio_hub_t *hub);
 
 /*
  * NGX_SIO_HUB_COUNTERS numbers that only this worker writes, zero at the

@@ -9,6 +9,8 @@
 static ngx_int_t ngx_sio_hub_append_commit(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts,
     ngx_sio_hub_members_t *members);
+static ngx_int_t ngx_sio_hub_append_ring(ngx_sio_hub_t *hub,
+    ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
 static ngx_int_t ngx_sio_hub_append_wait(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
 static ngx_int_t ngx_sio_hub_append_first(ngx_sio_hub_t *hub);
@@ -140,7 +142,7 @@ ngx_sio_hub_append_commit(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
         e->from_slot = hub->self.slot;
         e->from_generation = hub->self.generation;
 
-        rc = ngx_sio_ring_append(&hub->members.ring, e, parts, nparts);
+        rc = ngx_sio_hub_append_ring(hub, e, parts, nparts);
     }
 
     if (rc == NGX_OK && members) {
@@ -165,6 +167,37 @@ ngx_sio_hub_append_commit(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
 
     if (rc == NGX_OK || laggards) {
         ngx_sio_hub_wake_later(hub);
+    }
+
+    return rc;
+}
+
+
+/*
+ * The ordinal is stored before the entry: if this process dies in between,
+ * the next one counts again.
+ */
+
+static ngx_int_t
+ngx_sio_hub_append_ring(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
+    ngx_str_t *parts, ngx_uint_t nparts)
+{
+    uint64_t   *ordinal;
+    ngx_int_t   rc;
+
+    if (!(e->flags & NGX_SIO_HUB_SHIP)) {
+        return ngx_sio_ring_append(&hub->members.ring, e, parts, nparts);
+    }
+
+    ordinal = &hub->bridge.head->ordinal;
+
+    e->ordinal = *ordinal + 1;
+    ngx_sio_mem_commit(ordinal, e->ordinal);
+
+    rc = ngx_sio_ring_append(&hub->members.ring, e, parts, nparts);
+
+    if (rc != NGX_OK) {
+        ngx_sio_mem_commit(ordinal, e->ordinal - 1);
     }
 
     return rc;

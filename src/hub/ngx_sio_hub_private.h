@@ -54,6 +54,7 @@ struct ngx_sio_hub_s {
     ngx_sio_members_t         members;
     ngx_sio_directory_t       directory;
     ngx_sio_journal_t         journal;
+    ngx_sio_bridge_t          bridge;
 
     const ngx_sio_hub_ops_t  *ops;
     void                     *data;
@@ -65,6 +66,7 @@ struct ngx_sio_hub_s {
     uint64_t                  position;   /* see ngx_sio_hub_position() */
     uint64_t                  own;        /* end of our last entry for us */
     ngx_sio_hub_buf_t         body;       /* of the entry being handled */
+    ngx_sio_hub_buf_t         shipped;    /* of the one given out last */
     size_t                    max_body;
 
     ngx_sio_wake_t            wake;
@@ -104,6 +106,13 @@ void ngx_sio_hub_wake_later(ngx_sio_hub_t *hub);
 
 /* wakes those whose append did not find room, after there may be more */
 void ngx_sio_hub_wake_waiting(ngx_sio_hub_t *hub);
+
+
+/*
+ * Under the lock, after its holder has died: the last ordinal is that of the
+ * last entry in the log that has one.
+ */
+void ngx_sio_hub_read_recount(ngx_sio_hub_t *hub);
 
 
 /* appends what waits in the backlog, as far as there is room */

@@ -70,6 +70,88 @@ ngx_sio_hub_replay(ngx_sio_hub_t *hub, uint64_t from, uint64_t to,
 }
 
 
+ngx_int_t
+ngx_sio_hub_shipped(ngx_sio_hub_t *hub, uint64_t *position, uint64_t ordinal,
+    ngx_sio_hub_entry_t *e)
+{
+    uint64_t              oldest;
+    ngx_int_t             rc;
+    ngx_sio_ring_entry_t  re;
+
+    for ( ;; ) {
+        oldest = ngx_sio_ring_oldest(&hub->members.ring);
+
+        if (*position < oldest) {
+            *position = oldest;
+        }
+
+        rc = ngx_sio_ring_read(&hub->members.ring, position, &re);
+
+        if (rc == NGX_DONE) {
+            return NGX_DONE;
+        }
+
+        if (rc == NGX_OK && re.ordinal && re.ordinal >= ordinal) {
+            rc = ngx_sio_hub_read_body(hub, &re, &hub->shipped, e);
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_DECLINED) {
+
+            /* overwritten meanwhile; the oldest one is elsewhere now */
+
+            if (ngx_sio_ring_oldest(&hub->members.ring) <= *position) {
+                *position = ngx_sio_ring_head(&hub->members.ring);
+            }
+
+            continue;
+        }
+
+        *position = re.position + re.size;
+
+        if (re.ordinal && re.ordinal >= ordinal) {
+            return NGX_OK;
+        }
+    }
+}
+
+
+uint64_t
+ngx_sio_hub_ordinal(ngx_sio_hub_t *hub)
+{
+    return __atomic_load_n(&hub->bridge.head->ordinal, __ATOMIC_ACQUIRE);
+}
+
+
+void
+ngx_sio_hub_read_recount(ngx_sio_hub_t *hub)
+{
+    uint64_t              position, last;
+    ngx_sio_ring_entry_t  e;
+
+    last = 0;
+    position = ngx_sio_ring_oldest(&hub->members.ring);
+
+    while (ngx_sio_ring_read(&hub->members.ring, &position, &e) == NGX_OK) {
+
+        if (e.ordinal) {
+            last = e.ordinal;
+        }
+
+        position = e.position + e.size;
+    }
+
+    /* without any it may be one too many, which is a gap and no harm */
+
+    if (last) {
+        ngx_sio_mem_commit(&hub->bridge.head->ordinal, last);
+    }
+}
+
+
 /* in this turn; the flag saves the others a datagram */
 
 void
@@ -313,6 +395,7 @@ ngx_sio_hub_read_body(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *re,
     }
 
     e->position = re->position;
+    e->ordinal = re->ordinal;
     e->kind = re->kind;
     e->flags = re->flags;
     e->from = ngx_sio_hub_addr(re->from_slot, re->from_generation);

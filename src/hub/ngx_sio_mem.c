@@ -8,7 +8,7 @@
 #define NGX_SIO_MEM_MAGIC        0x73696f2d68756221ULL
 
 /* to be counted up with any change of a structure in the memory */
-#define NGX_SIO_MEM_LAYOUT       1
+#define NGX_SIO_MEM_LAYOUT       2
 
 #define NGX_SIO_MEM_PREFIX       "ngx_socketio:"
 #define NGX_SIO_MEM_LINK         "/memfd:" NGX_SIO_MEM_PREFIX
@@ -16,6 +16,7 @@
 
 #define NGX_SIO_MEM_HEAD_SIZE    4096
 #define NGX_SIO_MEM_SLOTS_SIZE   (96 * 1024)
+#define NGX_SIO_MEM_BRIDGE_SIZE  (12 * 1024)
 #define NGX_SIO_MEM_ALIGNMENT    64
 
 /* a holder on another core is done within a few hundred nanoseconds */
@@ -189,12 +190,16 @@ ngx_sio_mem_region_size(size_t zone, ngx_sio_mem_region_e region)
     }
 
     zone &= ~(size_t) (NGX_SIO_MEM_HEAD_SIZE - 1);
-    rest = zone - NGX_SIO_MEM_HEAD_SIZE - NGX_SIO_MEM_SLOTS_SIZE;
+    rest = zone - NGX_SIO_MEM_HEAD_SIZE - NGX_SIO_MEM_SLOTS_SIZE
+           - NGX_SIO_MEM_BRIDGE_SIZE;
 
     switch (region) {
 
     case NGX_SIO_MEM_SLOTS:
         return NGX_SIO_MEM_SLOTS_SIZE;
+
+    case NGX_SIO_MEM_BRIDGE:
+        return NGX_SIO_MEM_BRIDGE_SIZE;
 
     case NGX_SIO_MEM_RING:
         rest = rest / 2;

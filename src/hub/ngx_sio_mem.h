@@ -52,6 +52,7 @@ typedef struct ngx_sio_mem_s  ngx_sio_mem_t;
 
 typedef enum {
     NGX_SIO_MEM_SLOTS = 0,          /* fixed size */
+    NGX_SIO_MEM_BRIDGE,             /* fixed size */
     NGX_SIO_MEM_RING,               /* 1/2 of the rest */
     NGX_SIO_MEM_DIRECTORY,          /* 1/8 of the rest */
     NGX_SIO_MEM_JOURNAL,            /* 3/8 of the rest */

@@ -10,6 +10,7 @@
 #define ngx_sio_ring_limit(ring)  ((ring)->size / 8 * 3)
 
 
+static void ngx_sio_ring_forget(ngx_sio_ring_t *ring, uint64_t end);
 static ngx_uint_t ngx_sio_ring_intact(ngx_sio_ring_t *ring,
     uint64_t position);
 static uint64_t ngx_sio_ring_begin(ngx_sio_ring_t *ring, uint64_t position,
@@ -55,6 +56,13 @@ ngx_sio_ring_head(ngx_sio_ring_t *ring)
 }
 
 
+uint64_t
+ngx_sio_ring_oldest(ngx_sio_ring_t *ring)
+{
+    return __atomic_load_n(&ring->head->oldest, __ATOMIC_ACQUIRE);
+}
+
+
 ngx_int_t
 ngx_sio_ring_append(ngx_sio_ring_t *ring, ngx_sio_ring_entry_t *e,
     ngx_str_t *parts, ngx_uint_t nparts)
@@ -87,6 +95,7 @@ ngx_sio_ring_append(ngx_sio_ring_t *ring, ngx_sio_ring_entry_t *e,
      */
 
     if (end > h->reserved) {
+        ngx_sio_ring_forget(ring, end);
         __atomic_store_n(&h->reserved, end, __ATOMIC_RELAXED);
     }
 
@@ -212,6 +221,38 @@ ngx_sio_ring_copy(ngx_sio_ring_t *ring, ngx_sio_ring_entry_t *e, u_char *dst)
                     + NGX_SIO_RING_HEADER, e->length);
 
     return ngx_sio_ring_intact(ring, e->position) ? NGX_OK : NGX_DECLINED;
+}
+
+
+/*
+ * Moves "oldest" past what is going to be overwritten up to end.  It always
+ * stands at an entry that is whole, so its size can be believed.
+ */
+
+static void
+ngx_sio_ring_forget(ngx_sio_ring_t *ring, uint64_t end)
+{
+    size_t                place, rest;
+    uint64_t              oldest;
+    ngx_sio_ring_entry_t  e;
+
+    oldest = ring->head->oldest;
+
+    while (end - oldest > ring->size && oldest < ring->head->head) {
+
+        place = oldest % ring->size;
+        rest = ring->size - place;
+
+        if (rest < NGX_SIO_RING_HEADER) {
+            oldest += rest;
+            continue;
+        }
+
+        ngx_memcpy(&e, ring->data + place, NGX_SIO_RING_HEADER);
+        oldest += e.size;
+    }
+
+    __atomic_store_n(&ring->head->oldest, oldest, __ATOMIC_RELEASE);
 }
 
 

@@ -42,6 +42,7 @@
 
 typedef struct {
     uint64_t                position;
+    uint64_t                ordinal;      /* of those to be shipped; else 0 */
     uint32_t                size;         /* with header and padding */
     uint32_t                length;       /* of the body */
     uint16_t                kind;
@@ -59,7 +60,8 @@ typedef struct {
     uint64_t                padding[6];
     uint64_t                tail;         /* under the lock: all cursors are
                                              here or above */
-    uint64_t                unused[7];
+    uint64_t                oldest;       /* the first entry that is whole */
+    uint64_t                unused[6];
 } ngx_sio_ring_head_t;
 
 
@@ -80,8 +82,14 @@ size_t ngx_sio_ring_max_body(size_t region);
 uint64_t ngx_sio_ring_head(ngx_sio_ring_t *ring);
 
 /*
+ * The first entry that has not been overwritten, or a little after it; by the
+ * time it is read it may have been.
+ */
+uint64_t ngx_sio_ring_oldest(ngx_sio_ring_t *ring);
+
+/*
  * Under the lock: appends an entry of the parts one behind the other.  Of *e
- * kind, flags, from and to are the caller's; the rest is filled in.  The sum
+ * ordinal, kind, flags, from and to are the caller's; the rest is filled in.  The sum
  * of the parts is e->length, at most ngx_sio_ring_max_body().
  *
  *   NGX_OK     visible to all readers

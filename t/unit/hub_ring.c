@@ -113,8 +113,8 @@ wraps(void)
 {
     size_t                length, max;
     u_char               *copy;
-    uint64_t              position, head;
-    ngx_uint_t            i, slot, wrong, fillers;
+    uint64_t              position, head, kept;
+    ngx_uint_t            i, slot, wrong, lost, fillers;
     ngx_sio_ring_entry_t  e;
 
     open_ring("wraps");
@@ -130,6 +130,7 @@ wraps(void)
     slot = add_reader();
     position = 0;
     wrong = 0;
+    lost = 0;
     fillers = 0;
 
     for (i = 0; i < 20000; i++) {
@@ -158,10 +159,21 @@ wraps(void)
         if (ngx_sio_ring_read(&ring, &position, &e) != NGX_DONE) {
             wrong++;
         }
+
+        /* the oldest is whole, and followed by all that came after it */
+
+        kept = ngx_sio_ring_oldest(&ring);
+
+        if (ngx_sio_ring_read(&ring, &kept, &e) != NGX_OK
+            || (kept > 0 && position - kept + e.size + 2 * max < ring.size))
+        {
+            lost++;
+        }
     }
 
     hub_test_ok(wrong == 0 && i == 20000,
                 "what is appended is read, wherever the ring ends");
+    hub_test_ok(lost == 0, "what was not overwritten can be read again");
     hub_test_ok(fillers > 10, "the end was met %d times", (int) fillers);
 
     free(copy);
