@@ -9,7 +9,10 @@
  *
  *     redis://[[user][:password]@]host[:port][/db][?option=value&...]
  *     rediss://...
- *     unix://[[user][:password]@]/path[?db=n]
+ *     unix://[[user][:password]@]/path[?option=value&...]
+ *
+ * Options: db=n; for TLS ssl_ca_certs=file, ssl_certfile=file,
+ * ssl_keyfile=file, ssl_cert_reqs=required|none.
  */
 
 
@@ -19,6 +22,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 
 
 typedef enum {
@@ -37,26 +41,26 @@ typedef struct {
     ngx_addr_t          *addrs;          /* resolved; of a unix socket one */
     ngx_uint_t           naddrs;
 
-    ngx_str_t            ca_file;        /* TLS; empty: the system's */
-    ngx_str_t            cert_file;
-    ngx_str_t            key_file;
+#if (NGX_SSL)
+    ngx_ssl_t           *ssl;            /* NULL: without TLS */
+    char                *server_name;    /* for SNI; NULL: an address */
+#endif
 
     unsigned             unix_socket:1;
-    unsigned             tls:1;
     unsigned             verify:1;       /* the peer's certificate */
 } ngx_sio_queue_url_t;
 
 
 /*
- * Parses text.  Without "later" the host is resolved now, as nginx resolves
- * names in its configuration; with it only what is an address is.
+ * Parses text while the configuration is read.  Without "later" the host is
+ * resolved now, as nginx resolves names there; with it only what is an
+ * address is.
  *
  *   NGX_OK
- *   NGX_DECLINED  *error says what is wrong with it, in a few words
- *   NGX_ERROR     no memory
+ *   NGX_ERROR   logged, with what is wrong, file and line
  */
-ngx_int_t ngx_sio_queue_url_parse(ngx_pool_t *pool, ngx_str_t *text,
-    ngx_uint_t later, ngx_sio_queue_url_t *url, const char **error);
+ngx_int_t ngx_sio_queue_url_parse(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_uint_t later, ngx_sio_queue_url_t *url);
 
 
 #endif /* _NGX_SIO_QUEUE_URL_H_INCLUDED_ */
