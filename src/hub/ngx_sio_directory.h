@@ -35,7 +35,8 @@
 #include "ngx_sio_slots.h"
 
 
-#define NGX_SIO_DIRECTORY_KEY   16
+#define NGX_SIO_DIRECTORY_KEY    16
+#define NGX_SIO_DIRECTORY_ENTRY  24       /* bytes */
 
 
 typedef struct ngx_sio_directory_head_s   ngx_sio_directory_head_t;

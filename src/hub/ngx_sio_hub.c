@@ -2,6 +2,10 @@
 #include "ngx_sio_hub_private.h"
 
 
+static void ngx_sio_hub_stat_workers(ngx_sio_hub_t *hub,
+    ngx_sio_hub_stat_t *stat);
+static void ngx_sio_hub_stat_tables(ngx_sio_hub_t *hub,
+    ngx_sio_hub_stat_t *stat);
 static ngx_int_t ngx_sio_hub_init(ngx_sio_hub_t *hub);
 static void ngx_sio_hub_init_event(ngx_sio_hub_t *hub, ngx_event_t *ev,
     ngx_event_handler_pt handler);
@@ -71,6 +75,7 @@ ngx_sio_hub_close(ngx_sio_hub_t *hub)
     /* the slot may have a new owner already */
 
     hub->self = ngx_sio_hub_addr_all();
+    hub->slot = NULL;
 
     hub->wake_all = 1;
     ngx_sio_hub_wake_sleeping(hub);
@@ -148,38 +153,127 @@ ngx_sio_hub_bridge(ngx_sio_hub_t *hub)
 
 
 uint64_t *
+ngx_sio_hub_gauges(ngx_sio_hub_t *hub)
+{
+    return hub->slot->gauges;
+}
+
+
+uint64_t *
 ngx_sio_hub_counters(ngx_sio_hub_t *hub)
 {
     return hub->slot->counters;
 }
 
 
-void
-ngx_sio_hub_sum(ngx_sio_hub_t *hub, uint64_t *living, uint64_t *total)
+uint32_t *
+ngx_sio_hub_named(ngx_sio_hub_t *hub)
 {
-    ngx_sio_slots_sum(&hub->members.slots, living, total);
+    return hub->slot->named;
+}
+
+
+ngx_uint_t
+ngx_sio_hub_name_hold(ngx_sio_hub_t *hub, ngx_str_t *name)
+{
+    return ngx_sio_names_hold(hub->mem, &hub->members.slots, hub->self.slot,
+                              name);
 }
 
 
 void
-ngx_sio_hub_usage(ngx_sio_hub_t *hub, ngx_sio_hub_usage_t *usage)
+ngx_sio_hub_name_release(ngx_sio_hub_t *hub, ngx_uint_t index)
 {
-    uint64_t         head;
-    ngx_sio_ring_t  *ring;
+    ngx_sio_names_release(&hub->members.slots, hub->self.slot, index);
+}
+
+
+/* all of it under the lock, so that no number is seen to go back */
+
+ngx_int_t
+ngx_sio_hub_stat(ngx_sio_hub_t *hub, ngx_sio_hub_stat_t *stat)
+{
+    ngx_sio_slots_t  *slots;
+
+    slots = &hub->members.slots;
+
+    if (ngx_sio_mem_lock(hub->mem) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    stat->since = slots->head->since;
+
+    ngx_sio_slots_sum(slots, stat->gauges, stat->counters, stat->dropped);
+
+    stat->held = ngx_sio_names_sum(slots, stat->named);
+    ngx_memcpy(stat->names, slots->head->names, sizeof(stat->names));
+
+    ngx_sio_hub_stat_workers(hub, stat);
+    ngx_sio_hub_stat_tables(hub, stat);
+
+    ngx_sio_mem_unlock(hub->mem);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_sio_hub_stat_workers(ngx_sio_hub_t *hub, ngx_sio_hub_stat_t *stat)
+{
+    uint64_t               head;
+    ngx_uint_t             i;
+    ngx_sio_slot_t        *slot;
+    ngx_sio_slots_t       *slots;
+    ngx_sio_hub_worker_t  *worker;
+
+    slots = &hub->members.slots;
+    head = ngx_sio_ring_head(&hub->members.ring);
+
+    stat->nworkers = 0;
+
+    for (i = 0; i < slots->head->high; i++) {
+
+        if (!ngx_sio_slots_counts(slots, i)) {
+            continue;
+        }
+
+        slot = &slots->slots[i];
+        worker = &stat->workers[stat->nworkers++];
+
+        worker->slot = i;
+        worker->lag = head - __atomic_load_n(&slot->cursor, __ATOMIC_RELAXED);
+        worker->backlog = __atomic_load_n(&slot->backlog, __ATOMIC_RELAXED);
+        worker->lost = (slot->state != NGX_SIO_SLOTS_LIVE);
+    }
+}
+
+
+static void
+ngx_sio_hub_stat_tables(ngx_sio_hub_t *hub, ngx_sio_hub_stat_t *stat)
+{
+    uint64_t              head;
+    ngx_sio_ring_t       *ring;
+    ngx_sio_hub_table_t  *table;
 
     ring = &hub->members.ring;
     head = ngx_sio_ring_head(ring);
 
-    usage->ring_size = ring->size;
-    usage->ring_used = head - ngx_sio_slots_slowest(ring->slots, head);
+    table = &stat->tables[NGX_SIO_HUB_LOG];
+    table->size = ring->size;
+    table->used = head - ngx_sio_slots_slowest(ring->slots, head);
 
-    usage->directory_size = hub->directory.nentries;
-    usage->directory_used = ngx_sio_directory_used(&hub->directory);
+    table = &stat->tables[NGX_SIO_HUB_DIRECTORY];
+    table->size = hub->directory.nentries * NGX_SIO_DIRECTORY_ENTRY;
+    table->used = ngx_sio_directory_used(&hub->directory)
+                  * NGX_SIO_DIRECTORY_ENTRY;
 
-    usage->journal_size = ngx_sio_journal_size(&hub->journal);
-    usage->journal_used = ngx_sio_journal_used(&hub->journal);
+    table = &stat->tables[NGX_SIO_HUB_JOURNAL];
+    table->size = ngx_sio_journal_size(&hub->journal);
+    table->used = ngx_sio_journal_used(&hub->journal);
 
-    usage->backlog = hub->backlog_size;
+    table = &stat->tables[NGX_SIO_HUB_MEMBERS];
+    table->size = NGX_SIO_HUB_SLOTS * sizeof(ngx_sio_slot_t);
+    table->used = stat->nworkers * sizeof(ngx_sio_slot_t);
 }
 
 
@@ -340,13 +434,14 @@ ngx_sio_hub_done(ngx_sio_hub_t *hub)
 }
 
 
-/* slots, ring and peers need none: one store makes each change of theirs */
+/* ring and peers need none: one store makes each change of theirs */
 
 static void
 ngx_sio_hub_repair(void *data)
 {
     ngx_sio_hub_t *hub = data;
 
+    ngx_sio_slots_repair(&hub->members.slots);
     ngx_sio_directory_repair(&hub->directory);
     ngx_sio_journal_repair(&hub->journal);
     ngx_sio_hub_read_recount(hub);

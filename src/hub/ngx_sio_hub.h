@@ -44,6 +44,7 @@
 #include "ngx_sio_directory.h"
 #include "ngx_sio_journal.h"
 #include "ngx_sio_mem.h"
+#include "ngx_sio_names.h"
 #include "ngx_sio_slots.h"
 
 
@@ -52,8 +53,6 @@
 
 /* a flag of entries; the others belong to the user of the hub */
 #define NGX_SIO_HUB_SHIP       0x8000
-
-#define NGX_SIO_HUB_COUNTERS   NGX_SIO_SLOTS_COUNTERS
 
 
 typedef struct ngx_sio_hub_s  ngx_sio_hub_t;
@@ -98,24 +97,57 @@ typedef struct {
     /*
      * This worker had been declared lost: it missed entries, its backlog was
      * dropped, the others have been told that it is down.  Its journal
-     * records were kept, ngx_sio_hub_self() and ngx_sio_hub_counters()
+     * records were kept, ngx_sio_hub_self() and the functions for counting
      * answer anew.
      */
     void  (*lost)(ngx_sio_hub_t *hub);
 } ngx_sio_hub_ops_t;
 
 
-/* memory and fill for the status page; a snapshot without the lock */
+typedef enum {
+    NGX_SIO_HUB_LOG = 0,              /* used: behind the slowest reader */
+    NGX_SIO_HUB_DIRECTORY,
+    NGX_SIO_HUB_JOURNAL,
+    NGX_SIO_HUB_MEMBERS,
+    NGX_SIO_HUB_TABLES
+} ngx_sio_hub_table_e;
+
 
 typedef struct {
-    uint64_t    ring_size;
-    uint64_t    ring_used;            /* behind the slowest reader */
-    uint64_t    directory_size;       /* entries */
-    uint64_t    directory_used;
-    uint64_t    journal_size;         /* bytes */
-    uint64_t    journal_used;
-    uint64_t    backlog;              /* bytes waiting in this worker */
-} ngx_sio_hub_usage_t;
+    uint64_t                  size;           /* bytes */
+    uint64_t                  used;
+} ngx_sio_hub_table_t;
+
+
+typedef struct {
+    ngx_uint_t                slot;
+    uint64_t                  lag;            /* bytes of the log that it has
+                                                 not read */
+    uint64_t                  backlog;        /* bytes that it has no room for
+                                                 in the log */
+    unsigned                  lost:1;
+} ngx_sio_hub_worker_t;
+
+
+/* All that the zone knows, for the status page: large. */
+
+typedef struct {
+    uint64_t                  since;          /* seconds since 1970 */
+    uint64_t                  gauges[NGX_SIO_SLOTS_GAUGES];
+    uint64_t                  counters[NGX_SIO_SLOTS_COUNTERS];
+    uint64_t                  dropped[NGX_SIO_SLOTS_GAUGES];
+                                              /* sums of the gauges of workers
+                                                 that died, when they did */
+
+    uint64_t                  held;           /* bits: names in use */
+    ngx_sio_slots_name_t      names[NGX_SIO_SLOTS_NAMES];
+    uint64_t                  named[NGX_SIO_SLOTS_NAMES + 1];
+
+    ngx_uint_t                nworkers;
+    ngx_sio_hub_worker_t      workers[NGX_SIO_HUB_SLOTS];
+
+    ngx_sio_hub_table_t       tables[NGX_SIO_HUB_TABLES];
+} ngx_sio_hub_stat_t;
 
 
 /*
@@ -206,14 +238,20 @@ ngx_sio_journal_t *ngx_sio_hub_journal(ngx_sio_hub_t *hub);
 ngx_sio_bridge_t *ngx_sio_hub_bridge(ngx_sio_hub_t *hub);
 
 /*
- * NGX_SIO_HUB_COUNTERS numbers that only this worker writes, zero at the
- * start.  sum() adds them up: over living workers (for what goes up and
- * down), and with those that are gone (for what only grows).
+ * Numbers that only this worker writes, zero at the start: what goes up and
+ * down, NGX_SIO_SLOTS_GAUGES of them, and what only grows,
+ * NGX_SIO_SLOTS_COUNTERS; stat() adds up those of all workers.  The gauges of
+ * named things are those of the names that are held, see ngx_sio_names.h.
  */
+uint64_t *ngx_sio_hub_gauges(ngx_sio_hub_t *hub);
 uint64_t *ngx_sio_hub_counters(ngx_sio_hub_t *hub);
-void ngx_sio_hub_sum(ngx_sio_hub_t *hub, uint64_t *living, uint64_t *total);
+uint32_t *ngx_sio_hub_named(ngx_sio_hub_t *hub);
 
-void ngx_sio_hub_usage(ngx_sio_hub_t *hub, ngx_sio_hub_usage_t *usage);
+ngx_uint_t ngx_sio_hub_name_hold(ngx_sio_hub_t *hub, ngx_str_t *name);
+void ngx_sio_hub_name_release(ngx_sio_hub_t *hub, ngx_uint_t index);
+
+/* NGX_OK; NGX_ERROR: the lock is broken */
+ngx_int_t ngx_sio_hub_stat(ngx_sio_hub_t *hub, ngx_sio_hub_stat_t *stat);
 
 
 #endif /* _NGX_SIO_HUB_H_INCLUDED_ */

@@ -14,6 +14,7 @@ static ngx_int_t ngx_sio_hub_append_ring(ngx_sio_hub_t *hub,
 static ngx_int_t ngx_sio_hub_append_wait(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
 static ngx_int_t ngx_sio_hub_append_first(ngx_sio_hub_t *hub);
+static void ngx_sio_hub_append_set_size(ngx_sio_hub_t *hub, size_t size);
 static void ngx_sio_hub_append_log(ngx_sio_hub_t *hub);
 
 
@@ -107,7 +108,7 @@ ngx_sio_hub_append_drop(ngx_sio_hub_t *hub)
         ngx_free(ngx_queue_data(q, ngx_sio_hub_waiting_t, queue));
     }
 
-    hub->backlog_size = 0;
+    ngx_sio_hub_append_set_size(hub, 0);
 }
 
 
@@ -237,7 +238,7 @@ ngx_sio_hub_append_wait(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
     }
 
     ngx_queue_insert_tail(&hub->backlog, &w->queue);
-    hub->backlog_size += size;
+    ngx_sio_hub_append_set_size(hub, hub->backlog_size + size);
 
     /* room that came since the last attempt would be announced to nobody */
 
@@ -268,10 +269,25 @@ ngx_sio_hub_append_first(ngx_sio_hub_t *hub)
     }
 
     ngx_queue_remove(q);
-    hub->backlog_size -= sizeof(ngx_sio_hub_waiting_t) + part.len;
+    ngx_sio_hub_append_set_size(hub, hub->backlog_size
+                                     - sizeof(ngx_sio_hub_waiting_t)
+                                     - part.len);
     ngx_free(w);
 
     return NGX_OK;
+}
+
+
+/* the others can see it, for the status page */
+
+static void
+ngx_sio_hub_append_set_size(ngx_sio_hub_t *hub, size_t size)
+{
+    hub->backlog_size = size;
+
+    if (hub->slot) {
+        hub->slot->backlog = size;
+    }
 }
 
 

@@ -8,14 +8,14 @@
 #define NGX_SIO_MEM_MAGIC        0x73696f2d68756221ULL
 
 /* to be counted up with any change of a structure in the memory */
-#define NGX_SIO_MEM_LAYOUT       2
+#define NGX_SIO_MEM_LAYOUT       3
 
 #define NGX_SIO_MEM_PREFIX       "ngx_socketio:"
 #define NGX_SIO_MEM_LINK         "/memfd:" NGX_SIO_MEM_PREFIX
 #define NGX_SIO_MEM_FDS          "/proc/self/fd"
 
 #define NGX_SIO_MEM_HEAD_SIZE    4096
-#define NGX_SIO_MEM_SLOTS_SIZE   (96 * 1024)
+#define NGX_SIO_MEM_SLOTS_SIZE   (208 * 1024)
 #define NGX_SIO_MEM_BRIDGE_SIZE  (12 * 1024)
 #define NGX_SIO_MEM_ALIGNMENT    64
 

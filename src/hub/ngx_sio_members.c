@@ -42,8 +42,7 @@ ngx_int_t
 ngx_sio_members_return(ngx_sio_members_t *m, ngx_str_t *wake,
     ngx_sio_hub_addr_t old, ngx_sio_hub_addr_t *addr)
 {
-    ngx_int_t        rc;
-    ngx_sio_slot_t  *from, *to;
+    ngx_int_t  rc;
 
     if (ngx_sio_mem_lock(m->mem) != NGX_OK) {
         return NGX_ERROR;
@@ -52,11 +51,7 @@ ngx_sio_members_return(ngx_sio_members_t *m, ngx_str_t *wake,
     rc = ngx_sio_members_claim(m, wake, addr);
 
     if (rc == NGX_OK && ngx_sio_slots_exists(&m->slots, old)) {
-        from = &m->slots.slots[old.slot];
-        to = &m->slots.slots[addr->slot];
-
-        ngx_memcpy(to->counters, from->counters, sizeof(to->counters));
-        ngx_memzero(from->counters, sizeof(from->counters));
+        ngx_sio_slots_inherit(&m->slots, old.slot, addr->slot);
     }
 
     ngx_sio_mem_unlock(m->mem);

@@ -55,8 +55,8 @@ ngx_int_t ngx_sio_members_join(ngx_sio_members_t *m, ngx_str_t *wake,
 
 /*
  * A worker that was declared lost becomes a member anew.  It keeps its old
- * slot, too, whose counters move to the new one, until it buries it.  Codes
- * as above.
+ * slot, too, whose gauges move to the new one, until it buries it.  Codes as
+ * above.
  */
 ngx_int_t ngx_sio_members_return(ngx_sio_members_t *m, ngx_str_t *wake,
     ngx_sio_hub_addr_t old, ngx_sio_hub_addr_t *addr);

@@ -58,14 +58,22 @@ ngx_sio_slots_claim(ngx_sio_slots_t *s, uint64_t cursor, ngx_str_t *wake,
     slot->cursor = cursor;
     slot->sleeping = 0;
     slot->waiting = 0;
+    slot->backlog = 0;
 
     slot->wake_len = ngx_min(wake->len, NGX_SIO_SLOTS_WAKE);
     ngx_memcpy(slot->wake, wake->data, slot->wake_len);
 
+    ngx_memzero(slot->gauges, sizeof(slot->gauges));
+    slot->held = 0;
+    ngx_memzero(slot->named, sizeof(slot->named));
     ngx_memzero(slot->counters, sizeof(slot->counters));
 
     if (i >= s->head->high) {
         s->head->high = i + 1;
+    }
+
+    if (s->head->since == 0) {
+        s->head->since = time(NULL);
     }
 
     *addr = ngx_sio_hub_addr(i, slot->generation);
@@ -202,52 +210,108 @@ ngx_sio_slots_running(ngx_sio_slots_t *s, ngx_uint_t i)
 
 
 void
-ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *living, uint64_t *total)
+ngx_sio_slots_inherit(ngx_sio_slots_t *s, ngx_uint_t from, ngx_uint_t to)
 {
-    uint32_t    state;
-    uint64_t    value;
-    ngx_uint_t  i, n;
+    ngx_sio_slot_t  *old, *new;
 
-    ngx_memzero(living, sizeof(s->head->retired));
-    ngx_memcpy(total, s->head->retired, sizeof(s->head->retired));
+    old = &s->slots[from];
+    new = &s->slots[to];
+
+    new->held = old->held;
+    ngx_memcpy(new->named, old->named, sizeof(old->named));
+    ngx_memcpy(new->gauges, old->gauges, sizeof(old->gauges));
+
+    ngx_memzero(old->gauges, sizeof(old->gauges));
+    ngx_memzero(old->named, sizeof(old->named));
+    old->held = 0;
+}
+
+
+void
+ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *gauges, uint64_t *counters,
+    uint64_t *dropped)
+{
+    ngx_uint_t       i, n, valid;
+    ngx_sio_slot_t  *slot;
+
+    valid = s->head->retired & 1;
+
+    ngx_memcpy(counters, s->head->totals[valid], sizeof(slot->counters));
+    ngx_memcpy(dropped, s->head->dropped[valid], sizeof(slot->gauges));
+    ngx_memzero(gauges, sizeof(slot->gauges));
 
     for (i = 0; i < s->head->high; i++) {
+        slot = &s->slots[i];
 
-        state = __atomic_load_n(&s->slots[i].state, __ATOMIC_ACQUIRE);
-
-        if (state == NGX_SIO_SLOTS_FREE) {
+        if (slot->state == NGX_SIO_SLOTS_FREE) {
             continue;
         }
 
         for (n = 0; n < NGX_SIO_SLOTS_COUNTERS; n++) {
-            value = __atomic_load_n(&s->slots[i].counters[n],
-                                    __ATOMIC_RELAXED);
-            total[n] += value;
+            counters[n] += __atomic_load_n(&slot->counters[n],
+                                           __ATOMIC_RELAXED);
+        }
 
-            if (state != NGX_SIO_SLOTS_GONE) {
-                living[n] += value;
+        for (n = 0; n < NGX_SIO_SLOTS_GAUGES; n++) {
+            if (ngx_sio_slots_counts(s, i)) {
+                gauges[n] += __atomic_load_n(&slot->gauges[n],
+                                             __ATOMIC_RELAXED);
             }
         }
     }
 }
 
 
-/*
- * Whoever dies in the middle takes one value with it, which is better than
- * counting it twice after the repair.
- */
+ngx_uint_t
+ngx_sio_slots_counts(ngx_sio_slots_t *s, ngx_uint_t i)
+{
+    uint32_t  state;
+
+    state = s->slots[i].state;
+
+    return state != NGX_SIO_SLOTS_FREE && state != NGX_SIO_SLOTS_GONE;
+}
+
+
+void
+ngx_sio_slots_repair(ngx_sio_slots_t *s)
+{
+    ngx_uint_t       i;
+    ngx_sio_slot_t  *slot;
+
+    for (i = 0; i < s->head->high; i++) {
+        slot = &s->slots[i];
+
+        if (slot->state != NGX_SIO_SLOTS_FREE
+            && slot->generation == s->head->retired >> 1)
+        {
+            ngx_memzero(slot->counters, sizeof(slot->counters));
+            ngx_memzero(slot->gauges, sizeof(slot->gauges));
+        }
+    }
+}
+
 
 static void
 ngx_sio_slots_retire(ngx_sio_slots_t *s, ngx_sio_slot_t *slot)
 {
-    uint64_t    value;
+    uint64_t    next;
     ngx_uint_t  n;
 
+    next = !(s->head->retired & 1);
+
     for (n = 0; n < NGX_SIO_SLOTS_COUNTERS; n++) {
-        value = slot->counters[n];
-        ngx_sio_mem_commit(&slot->counters[n], 0);
-        s->head->retired[n] += value;
+        s->head->totals[next][n] = s->head->totals[!next][n]
+                                   + slot->counters[n];
     }
+
+    for (n = 0; n < NGX_SIO_SLOTS_GAUGES; n++) {
+        s->head->dropped[next][n] = s->head->dropped[!next][n]
+                                    + slot->gauges[n];
+    }
+
+    ngx_sio_mem_commit(&s->head->retired,
+                       (uint64_t) slot->generation << 1 | next);
 }
 
 

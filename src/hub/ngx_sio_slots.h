@@ -1,7 +1,7 @@
 
 /*
  * The slots: which processes are members of the hub, how far each has read,
- * whether it sleeps, and its counters.
+ * whether it sleeps, and what it counts.
  *
  * Layer:      hub; nginx core types, /proc.
  * Ownership:  the table is in the zone.  A slot belongs to the process that
@@ -24,8 +24,18 @@
  * LIVE alone is read from the log, written to, and holds the log back.
  * LOSING and GONE owe the log a DOWN entry for which there was no room yet.
  *
+ * Each process counts in its own slot, with plain additions.  Gauges, what
+ * goes up and down, end with it.  Counters only grow: when a slot becomes FREE
+ * they are added to the totals, as is, apart from them, what its gauges were.
+ * The totals are kept twice, so that one store makes the new ones true.
+ *
+ *      totals[0]   totals[1]          retired = generation << 1 | 1
+ *      old         old + those of     -- and 1 are the true ones now, and the
+ *                  the slot              slot of this generation is in them
+ *
  * Writer dies: a state is one store, made last when a slot is claimed and
- * first when it is given up.
+ * first when it is given up; what was retired by a process that died before
+ * the slot was FREE is cleared by the repair.
  */
 
 
@@ -39,8 +49,13 @@
 #include "ngx_sio_mem.h"
 
 
-#define NGX_SIO_SLOTS_COUNTERS   64
+#define NGX_SIO_SLOTS_GAUGES     16
+#define NGX_SIO_SLOTS_COUNTERS   128
 #define NGX_SIO_SLOTS_WAKE       56
+
+/* names that gauges may be kept of, see ngx_sio_names.h; one bit for each */
+#define NGX_SIO_SLOTS_NAMES      64
+#define NGX_SIO_SLOTS_NAME_LEN   63
 
 
 typedef enum {
@@ -65,14 +80,30 @@ typedef struct {
     uint32_t               waiting;       /* wants a datagram for room */
     uint32_t               generation;
     uint64_t               started;       /* of pid, ticks; 0: unknown */
+    uint64_t               backlog;       /* octets that wait for room */
     int32_t                pid;
-    uint32_t               reserved[7];
+    uint32_t               reserved[5];
 
     uint64_t               wake_len;
     u_char                 wake[NGX_SIO_SLOTS_WAKE];
 
+    uint64_t               gauges[NGX_SIO_SLOTS_GAUGES];
+
+    uint64_t               held;          /* bits: names in use here */
+    uint32_t               named[NGX_SIO_SLOTS_NAMES + 1];  /* gauges by name;
+                                             the last is of all others */
+    uint32_t               unused[13];
+
     uint64_t               counters[NGX_SIO_SLOTS_COUNTERS];
 } ngx_sio_slot_t;
+
+
+/* changed under the lock; not terminated */
+
+typedef struct {
+    u_char                 len;
+    u_char                 data[NGX_SIO_SLOTS_NAME_LEN];
+} ngx_sio_slots_name_t;
 
 
 typedef struct {
@@ -81,9 +112,14 @@ typedef struct {
     uint32_t               owed;          /* maybe: somebody LOSING or GONE */
     uint32_t               waiting;       /* maybe: somebody waits for room */
     uint32_t               changes;       /* of any state, wraps */
-    uint32_t               reserved[11];
+    uint32_t               reserved;
+    uint64_t               retired;       /* see above; 0: nobody yet */
+    uint64_t               since;         /* of the first claim, seconds */
+    uint64_t               unused[3];
 
-    uint64_t               retired[NGX_SIO_SLOTS_COUNTERS];
+    uint64_t               totals[2][NGX_SIO_SLOTS_COUNTERS];
+    uint64_t               dropped[2][NGX_SIO_SLOTS_GAUGES];
+    ngx_sio_slots_name_t   names[NGX_SIO_SLOTS_NAMES];
 } ngx_sio_slots_head_t;
 
 
@@ -111,7 +147,7 @@ ngx_int_t ngx_sio_slots_claim(ngx_sio_slots_t *s, uint64_t cursor,
 
 /*
  * Under the lock: the only function that changes a state.  Adds the counters
- * to the retired ones when the slot becomes FREE.
+ * to the totals when the slot becomes FREE.
  */
 void ngx_sio_slots_set_state(ngx_sio_slots_t *s, ngx_uint_t slot,
     ngx_sio_slots_state_e state);
@@ -134,9 +170,24 @@ uint64_t ngx_sio_slots_slowest(ngx_sio_slots_t *s, uint64_t head);
  */
 ngx_uint_t ngx_sio_slots_running(ngx_sio_slots_t *s, ngx_uint_t slot);
 
-/* see ngx_sio_hub_sum() */
-void ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *living,
-    uint64_t *total);
+/*
+ * Under the lock: what goes up and down moves to another slot of the same
+ * process.
+ */
+void ngx_sio_slots_inherit(ngx_sio_slots_t *s, ngx_uint_t from, ngx_uint_t to);
+
+/*
+ * Under the lock: gauges of all that still run, counters, those of the dead
+ * included, and what the gauges of the dead were when they died.
+ */
+void ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *gauges,
+    uint64_t *counters, uint64_t *dropped);
+
+/* whether the process in the slot may still be there; GONE is not */
+ngx_uint_t ngx_sio_slots_counts(ngx_sio_slots_t *s, ngx_uint_t slot);
+
+/* after the holder of the lock died; under the lock, see ngx_sio_mem.h */
+void ngx_sio_slots_repair(ngx_sio_slots_t *s);
 
 
 #endif /* _NGX_SIO_SLOTS_H_INCLUDED_ */

@@ -8,12 +8,24 @@
 
 
 #define KILLS   300
+#define STEP    1000      /* what a short life counts: no accident */
+
+
+/* what those who are killed have done before, as far as they can tell */
+
+typedef struct {
+    uint64_t   begun;
+    uint64_t   done;
+} account_t;
 
 
 static ngx_sio_mem_t      *mem;
 static ngx_sio_members_t   members;
 static ngx_str_t           wake = ngx_string("wake");
 static u_char              bytes[4096];
+static uint64_t            gauges[NGX_SIO_SLOTS_GAUGES];
+static uint64_t            counters[NGX_SIO_SLOTS_COUNTERS];
+static uint64_t            dropped[NGX_SIO_SLOTS_GAUGES];
 
 
 static void
@@ -206,20 +218,35 @@ owes(void)
 
 
 static void
+sum(void)
+{
+    (void) ngx_sio_mem_lock(mem);
+    ngx_sio_slots_sum(&members.slots, gauges, counters, dropped);
+    ngx_sio_mem_unlock(mem);
+}
+
+
+static void
 returns(void)
 {
-    uint64_t            position, living[NGX_SIO_SLOTS_COUNTERS],
-                        total[NGX_SIO_SLOTS_COUNTERS];
+    uint64_t            position;
     const char         *s;
+    ngx_sio_slot_t     *slots;
     ngx_sio_hub_addr_t  a, b, c;
 
     open_members("returns");
 
+    slots = members.slots.slots;
+
     a = join();
     b = join();
 
-    members.slots.slots[a.slot].counters[3] = 10;
-    members.slots.slots[b.slot].counters[3] = 5;
+    slots[a.slot].counters[3] = 10;
+    slots[b.slot].counters[3] = 5;
+    slots[a.slot].gauges[3] = 7;
+    slots[b.slot].gauges[3] = 1;
+    slots[a.slot].named[2] = 4;
+    slots[a.slot].held = 4;
 
     position = ngx_sio_ring_head(&members.ring);
 
@@ -239,18 +266,55 @@ returns(void)
     hub_test_ok(strcmp(s, "d0/1 u2/3 d0/1 ") == 0,
                 "its second end does no harm: %s", s);
 
-    ngx_sio_slots_sum(&members.slots, living, total);
-    hub_test_ok(living[3] == 15 && total[3] == 15, "its counters came along");
+    sum();
+    hub_test_ok(gauges[3] == 8 && counters[3] == 15 && dropped[3] == 0,
+                "its gauges came along, its counters are remembered");
+    hub_test_ok(slots[c.slot].named[2] == 4 && slots[c.slot].held == 4,
+                "and so are its names");
 
     (void) ngx_sio_members_bury(&members, b, c);
 
-    ngx_sio_slots_sum(&members.slots, living, total);
-    hub_test_ok(living[3] == 10 && total[3] == 15,
-                "those of the dead count in the total only");
+    sum();
+    hub_test_ok(gauges[3] == 7 && counters[3] == 15 && dropped[3] == 1,
+                "of the dead the counters count, and not the gauges");
 
     a = join();
-    hub_test_ok(members.slots.slots[a.slot].counters[3] == 0,
+    hub_test_ok(slots[a.slot].counters[3] == 0 && slots[a.slot].gauges[3] == 0
+                && slots[a.slot].named[2] == 0 && slots[a.slot].held == 0,
                 "a new owner begins at zero");
+}
+
+
+/* a process died when the counters were in the totals, the slot still taken */
+
+static void
+retires_once(void)
+{
+    ngx_sio_slot_t      *slot;
+    ngx_sio_hub_addr_t   a, b;
+
+    open_members("retires once");
+
+    a = join();
+    b = join();
+
+    slot = &members.slots.slots[a.slot];
+
+    slot->counters[3] = 10;
+    slot->gauges[0] = 2;
+    members.slots.slots[b.slot].counters[3] = 5;
+
+    (void) ngx_sio_members_bury(&members, a, b);
+
+    (void) ngx_sio_mem_lock(mem);
+    ngx_sio_slots_set_state(&members.slots, a.slot, NGX_SIO_SLOTS_GONE);
+    ngx_sio_slots_repair(&members.slots);
+    (void) ngx_sio_members_settle(&members, b);
+    ngx_sio_mem_unlock(mem);
+
+    sum();
+    hub_test_ok(slot->state == NGX_SIO_SLOTS_FREE && counters[3] == 15
+                && dropped[0] == 2, "counters retire once");
 }
 
 
@@ -321,9 +385,9 @@ runs(void)
 static int
 lives_often(void *data)
 {
-    ngx_sio_hub_addr_t  addr;
+    account_t *account = data;
 
-    (void) data;
+    ngx_sio_hub_addr_t  addr;
 
     ngx_sio_members_init(&members, mem);
 
@@ -336,7 +400,10 @@ lives_often(void *data)
             continue;
         }
 
-        members.slots.slots[addr.slot].counters[0]++;
+        ngx_sio_mem_commit(&account->begun, account->begun + STEP);
+        ngx_sio_mem_commit(&members.slots.slots[addr.slot].counters[0], STEP);
+        ngx_sio_mem_commit(&account->done, account->done + STEP);
+
         (void) append(40);
         move(addr, ngx_sio_ring_head(&members.ring));
         (void) ngx_sio_members_bury(&members, addr, addr);
@@ -349,6 +416,8 @@ lives_often(void *data)
 static void
 repair(void *data)
 {
+    ngx_sio_slots_repair(&members.slots);
+
     (*(ngx_uint_t *) data)++;
 }
 
@@ -406,12 +475,15 @@ killed(void)
     pid_t               pid;
     double              end;
     watcher_t           w;
-    ngx_uint_t          i, n, repairs;
+    account_t          *account;
+    ngx_uint_t          i, n, repairs, miscounted;
     ngx_sio_slot_t     *slot;
     ngx_sio_hub_addr_t  self;
 
     open_members("killed");
 
+    account = hub_test_share(sizeof(account_t));
+    miscounted = 0;
     repairs = 0;
     ngx_sio_mem_set_repair(mem, repair, &repairs, &hub_test_log);
 
@@ -422,7 +494,7 @@ killed(void)
 
     for (n = 0; n < KILLS && w.wrong == 0; n++) {
 
-        pid = hub_test_child(lives_often, NULL);
+        pid = hub_test_child(lives_often, account);
         end = hub_test_time() + (random() % 1000) / 1e6;
 
         while (hub_test_time() < end) {
@@ -448,12 +520,25 @@ killed(void)
             w.wrong += (i != self.slot
                         && (w.up[i] || members.slots.slots[i].state));
         }
+
+        /* the last one may have been counted by the time it was killed */
+
+        sum();
+
+        miscounted += (counters[0] != account->begun
+                       && counters[0] != account->done);
+
+        account->begun = counters[0];
+        account->done = counters[0];
     }
 
     hub_test_ok(w.wrong == 0 && w.ends > KILLS / 10,
                 "killed %d times, %d of them inside the lock: "
                 "%d ends were told, and %d without a beginning",
                 (int) n, (int) repairs, (int) w.ends, (int) w.unknown);
+    hub_test_ok(miscounted == 0 && account->done > 0,
+                "what they counted is counted once, in all %d",
+                (int) account->done);
 }
 
 
@@ -466,6 +551,7 @@ main(void)
     comes_and_goes();
     owes();
     returns();
+    retires_once();
     runs();
     killed();
 
