@@ -18,40 +18,8 @@
 #define _NGX_HTTP_SOCKETIO_BACKEND_H_INCLUDED_
 
 
+#include "ngx_http_socketio_count.h"
 #include "ngx_http_socketio_wire.h"
-
-
-typedef enum {
-    NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT = 0,
-    NGX_HTTP_SOCKETIO_WEBHOOK_EVENT,
-    NGX_HTTP_SOCKETIO_WEBHOOK_ACK,
-    NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT,
-    NGX_HTTP_SOCKETIO_WEBHOOKS
-} ngx_http_socketio_webhook_e;
-
-
-/*
- * Indexes of engine->counters: the webhooks of each type by what became of
- * them, at NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS + type * ..._OUTCOMES + outcome,
- * and what else this layer counts.  Others continue after the last.
- */
-
-enum {
-    NGX_HTTP_SOCKETIO_BACKEND_OK = 0,
-    NGX_HTTP_SOCKETIO_BACKEND_REFUSED,     /* 4xx, or 2xx with an error */
-    NGX_HTTP_SOCKETIO_BACKEND_FAILED,
-    NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES
-};
-
-enum {
-    NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS = NGX_SIO_COUNT_CORE,
-    NGX_HTTP_SOCKETIO_COUNT_MALFORMED = NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS
-        + NGX_HTTP_SOCKETIO_WEBHOOKS * NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES,
-                                           /* members of replies left out */
-    NGX_HTTP_SOCKETIO_COUNT_DROPPED,       /* parts of replies for which the
-                                              log had no room */
-    NGX_HTTP_SOCKETIO_COUNT_BACKEND        /* first index of others */
-};
 
 
 /* for ngx_sio_ops_t; s->data is the session's ngx_http_socketio_origin_t */

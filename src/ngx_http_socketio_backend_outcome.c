@@ -19,6 +19,9 @@ static void ngx_http_socketio_backend_disconnected(
 static void ngx_http_socketio_backend_landed(ngx_http_socketio_peer_t *peer);
 static void ngx_http_socketio_backend_count(ngx_http_socketio_peer_t *peer,
     ngx_uint_t type, ngx_uint_t outcome);
+static void ngx_http_socketio_backend_count_time(
+    ngx_http_socketio_flight_t *flight,
+    ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_log_failure(
     ngx_http_socketio_peer_t *peer, char *reason, ngx_uint_t status);
 
@@ -32,6 +35,8 @@ ngx_http_socketio_backend_outcome(ngx_http_socketio_hook_t *hook,
 
     flight = hook->data;
     peer = flight->peer;
+
+    ngx_http_socketio_backend_count_time(flight, result);
 
     if (peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED) {
         ngx_http_socketio_backend_pass(peer, result);
@@ -392,6 +397,38 @@ ngx_http_socketio_backend_count(ngx_http_socketio_peer_t *peer,
     peer->worker->engine.counters[NGX_HTTP_SOCKETIO_COUNT_WEBHOOKS
                                   + type * NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES
                                   + outcome]++;
+}
+
+
+/* Where it was sent from; what it has led to may be another worker's. */
+
+static void
+ngx_http_socketio_backend_count_time(ngx_http_socketio_flight_t *flight,
+    ngx_http_socketio_hook_result_t *result)
+{
+    uint64_t    *counters;
+    ngx_uint_t   i;
+
+    static const ngx_msec_t  ends[] = { NGX_HTTP_SOCKETIO_BUCKET_ENDS };
+
+    if (result->attempts == 0
+        || result->outcome == NGX_HTTP_SOCKETIO_HOOK_ABORTED)
+    {
+        return;
+    }
+
+    counters = &flight->peer->worker->engine.counters
+                   [NGX_HTTP_SOCKETIO_COUNT_TIME
+                    + flight->type * (NGX_HTTP_SOCKETIO_BUCKETS + 1)];
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_BUCKETS - 1; i++) {
+        if (result->time <= ends[i]) {
+            break;
+        }
+    }
+
+    counters[i]++;
+    counters[NGX_HTTP_SOCKETIO_BUCKETS] += result->time;
 }
 
 

@@ -2,6 +2,7 @@
 #include "ngx_http_socketio_answer.h"
 #include "ngx_http_socketio_args.h"
 #include "ngx_http_socketio_body.h"
+#include "ngx_http_socketio_count.h"
 #include "ngx_http_socketio_handshake.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_park.h"
@@ -94,7 +95,7 @@ static ngx_int_t ngx_http_socketio_handler_respond(
 static ngx_int_t ngx_http_socketio_handler_payload(
     ngx_http_socketio_exchange_t *x, ngx_str_t *type, ngx_str_t *payload);
 static ngx_int_t ngx_http_socketio_handler_error(
-    ngx_http_socketio_exchange_t *x, ngx_uint_t code, ngx_str_t *message);
+    ngx_http_socketio_exchange_t *x, ngx_uint_t reason, ngx_str_t *message);
 static ngx_int_t ngx_http_socketio_handler_refuse_upgrade(
     ngx_http_socketio_exchange_t *x, ngx_str_t *message);
 
@@ -131,7 +132,7 @@ ngx_http_socketio_handler(ngx_http_request_t *r)
     }
 
     if (rc == NGX_DECLINED) {
-        x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
+        ngx_http_socketio_refused(x->worker, NGX_HTTP_SOCKETIO_REFUSED_ORIGIN);
 
         return ngx_http_socketio_answer_send(r, NGX_HTTP_BAD_REQUEST,
                                              &ngx_http_socketio_answer_plain,
@@ -219,6 +220,7 @@ ngx_http_socketio_handler_dispatch(ngx_http_socketio_exchange_t *x)
     }
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_POST))) {
+        ngx_http_socketio_refused(x->worker, NGX_HTTP_SOCKETIO_REFUSED_METHOD);
 
         if (ngx_http_socketio_answer_header(r, "Allow", &allow) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -524,10 +526,10 @@ ngx_http_socketio_handler_upgrade(ngx_http_socketio_exchange_t *x)
     ngx_http_socketio_handler_unwait(x);
 
     if (rc != NGX_OK) {
-        return ngx_http_socketio_handler_error(x, rc == NGX_DECLINED
-                                               ? NGX_HTTP_SOCKETIO_ERROR_SID
-                                               : NGX_HTTP_SOCKETIO_ERROR_BAD,
-                                               NULL);
+        return ngx_http_socketio_handler_error(x,
+                   rc == NGX_DECLINED
+                   ? (ngx_uint_t) NGX_HTTP_SOCKETIO_ERROR_SID
+                   : (ngx_uint_t) NGX_HTTP_SOCKETIO_REFUSED_MISMATCH, NULL);
     }
 
     rc = ngx_http_socketio_handshake_probe(r, x->worker, s, x->args.b64);
@@ -715,6 +717,9 @@ ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    x->worker->engine.counters[NGX_SIO_COUNT_BYTES_IN
+                               + NGX_SIO_GAUGE_POLLING] += body.len;
+
     ngx_http_socketio_handler_await(x);
 
     ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POST, &body);
@@ -775,6 +780,8 @@ ngx_http_socketio_handler_too_large(ngx_http_socketio_exchange_t *x)
     ngx_log_error(NGX_LOG_INFO, x->request->connection->log, 0,
                   "client sent too large payload, limit is %uz",
                   x->lcf->max_payload);
+
+    ngx_http_socketio_refused(x->worker, NGX_HTTP_SOCKETIO_REFUSED_TOO_LARGE);
 
     if (x->parked != NULL) {
         x->refused = 1;
@@ -946,24 +953,24 @@ ngx_http_socketio_handler_upgraded(ngx_http_socketio_exchange_t *x,
     ngx_uint_t kind, ngx_str_t *body)
 {
     ngx_int_t           rc;
-    ngx_uint_t          code;
+    ngx_uint_t          reason;
     ngx_sio_session_t  *s;
 
     s = NULL;
-    code = NGX_HTTP_SOCKETIO_ERROR_SID;
+    reason = NGX_HTTP_SOCKETIO_ERROR_SID;
 
     if (kind == NGX_HTTP_SOCKETIO_SESSION) {
         s = ngx_http_socketio_take(x->worker, x->request, body);
 
     } else if (body->len > 0 && body->data[0] == NGX_SIO_ANSWER_MISMATCH) {
-        code = NGX_HTTP_SOCKETIO_ERROR_BAD;
+        reason = NGX_HTTP_SOCKETIO_REFUSED_MISMATCH;
     }
 
     if (s == NULL
         && (kind == NGX_HTTP_SOCKETIO_SESSION
             || body->len == 0 || body->data[0] != NGX_SIO_ANSWER_OK))
     {
-        return ngx_http_socketio_handler_error(x, code, NULL);
+        return ngx_http_socketio_handler_error(x, reason, NULL);
     }
 
     rc = ngx_http_socketio_handshake_probe(x->request, x->worker, s,
@@ -1015,9 +1022,11 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
 
     case NGX_SIO_ANSWER_MISMATCH:
         return ngx_http_socketio_handler_error(x,
-                   NGX_HTTP_SOCKETIO_ERROR_BAD, NULL);
+                   NGX_HTTP_SOCKETIO_REFUSED_MISMATCH, NULL);
 
     default: /* NGX_SIO_ANSWER_BAD */
+        ngx_http_socketio_refused(x->worker, NGX_HTTP_SOCKETIO_ERROR_BAD);
+
         return ngx_http_socketio_answer_send(x->request,
                                              NGX_HTTP_BAD_REQUEST, NULL,
                                              NULL);
@@ -1033,6 +1042,9 @@ ngx_http_socketio_handler_payload(ngx_http_socketio_exchange_t *x,
 {
     ngx_str_t  *index;
 
+    x->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT
+                               + NGX_SIO_GAUGE_POLLING] += payload->len;
+
     index = (x->args.jsonp && type == &ngx_http_socketio_answer_text)
             ? &x->args.index : NULL;
 
@@ -1040,21 +1052,26 @@ ngx_http_socketio_handler_payload(ngx_http_socketio_exchange_t *x,
 }
 
 
-/* message NULL: the usual one of the code. */
+/* One of Engine.IO's codes or MISMATCH; message NULL: the usual one. */
 
 static ngx_int_t
 ngx_http_socketio_handler_error(ngx_http_socketio_exchange_t *x,
-    ngx_uint_t code, ngx_str_t *message)
+    ngx_uint_t reason, ngx_str_t *message)
 {
+    ngx_uint_t  code;
+
+    ngx_http_socketio_refused(x->worker, reason);
+
+    code = (reason == NGX_HTTP_SOCKETIO_REFUSED_MISMATCH)
+           ? NGX_HTTP_SOCKETIO_ERROR_BAD : reason;
+
     if (message == NULL) {
         message = &ngx_http_socketio_answer_messages[code];
     }
 
     if (x->upgrade) {
-        return ngx_http_socketio_handler_refuse_upgrade(x, message);
+        return ngx_http_socketio_answer_upgrade(x->request, message);
     }
-
-    x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
 
     return ngx_http_socketio_answer_error(x->request, code, message);
 }
@@ -1064,7 +1081,7 @@ static ngx_int_t
 ngx_http_socketio_handler_refuse_upgrade(ngx_http_socketio_exchange_t *x,
     ngx_str_t *message)
 {
-    x->worker->engine.counters[NGX_SIO_COUNT_REFUSED]++;
+    ngx_http_socketio_refused(x->worker, NGX_HTTP_SOCKETIO_REFUSED_WEBSOCKET);
 
     return ngx_http_socketio_answer_upgrade(x->request, message);
 }

@@ -1,5 +1,7 @@
 #include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_count.h"
 #include "ngx_http_socketio_hook.h"
+#include "ngx_http_socketio_worker.h"
 
 
 /* msec; the first back-off and the longest */
@@ -40,7 +42,6 @@ typedef struct {
     ngx_queue_t                        flight;    /* hooks */
     ngx_queue_t                        waiting;   /* hooks, in no order */
     ngx_queue_t                        stopped;   /* hooks */
-    ngx_http_socketio_hook_stat_t      stat;
     ngx_event_t                        turn;      /* posted: starts hooks */
     ngx_event_t                        tick;      /* timer of waiting */
     ngx_connection_t                   dummy;     /* their data: debug builds
@@ -55,8 +56,11 @@ static ngx_http_socketio_hook_lane_t *ngx_http_socketio_hook_lane(
     ngx_http_socketio_loc_conf_t *lcf);
 static void ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_state_e state);
-static ngx_uint_t *ngx_http_socketio_hook_counter(
+static uint64_t *ngx_http_socketio_hook_gauge(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_state_e state);
+static void ngx_http_socketio_hook_repeated(ngx_http_socketio_hook_t *hook);
+static ngx_http_socketio_worker_t *ngx_http_socketio_hook_zone(
+    ngx_http_socketio_hook_t *hook);
 static void ngx_http_socketio_hook_turn(ngx_event_t *ev);
 static ngx_uint_t ngx_http_socketio_hook_pending(void);
 static ngx_uint_t ngx_http_socketio_hook_startable(
@@ -256,13 +260,6 @@ ngx_http_socketio_hook_abort_all(void)
 }
 
 
-void
-ngx_http_socketio_hook_stat(ngx_http_socketio_hook_stat_t *stat)
-{
-    *stat = ngx_http_socketio_hook_worker.stat;
-}
-
-
 /* Queues of static zeroes are not empty ones. */
 
 static void
@@ -338,7 +335,7 @@ static void
 ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_state_e state)
 {
-    ngx_uint_t                       *counter;
+    uint64_t                         *gauge;
     ngx_http_socketio_hook_worker_t  *w;
 
     w = &ngx_http_socketio_hook_worker;
@@ -351,14 +348,14 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
         ngx_queue_remove(&hook->queue);
     }
 
-    counter = ngx_http_socketio_hook_counter(hook->state);
-    if (counter) {
-        (*counter)--;
+    gauge = ngx_http_socketio_hook_gauge(hook, hook->state);
+    if (gauge) {
+        (*gauge)--;
     }
 
-    counter = ngx_http_socketio_hook_counter(state);
-    if (counter) {
-        (*counter)++;
+    gauge = ngx_http_socketio_hook_gauge(hook, state);
+    if (gauge) {
+        (*gauge)++;
     }
 
     if (hook->state == NGX_HTTP_SOCKETIO_HOOK_FLIGHT) {
@@ -407,27 +404,66 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
 }
 
 
-static ngx_uint_t *
-ngx_http_socketio_hook_counter(ngx_http_socketio_hook_state_e state)
-{
-    ngx_http_socketio_hook_stat_t  *stat;
+/* Where hooks in this state are counted; NULL: nowhere. */
 
-    stat = &ngx_http_socketio_hook_worker.stat;
+static uint64_t *
+ngx_http_socketio_hook_gauge(ngx_http_socketio_hook_t *hook,
+    ngx_http_socketio_hook_state_e state)
+{
+    uint64_t                    *gauges;
+    ngx_http_socketio_worker_t  *w;
+
+    w = ngx_http_socketio_hook_zone(hook);
+
+    if (w == NULL) {
+        return NULL;
+    }
+
+    gauges = w->engine.gauges;
 
     switch (state) {
 
     case NGX_HTTP_SOCKETIO_HOOK_QUEUED:
-        return &stat->queued;
+        return &gauges[NGX_HTTP_SOCKETIO_GAUGE_QUEUED];
 
     case NGX_HTTP_SOCKETIO_HOOK_FLIGHT:
-        return &stat->flight;
+        return &gauges[NGX_HTTP_SOCKETIO_GAUGE_FLIGHT];
 
     case NGX_HTTP_SOCKETIO_HOOK_WAITING:
-        return &stat->waiting;
+        return &gauges[NGX_HTTP_SOCKETIO_GAUGE_WAITING];
 
     default:
         return NULL;
     }
+}
+
+
+static void
+ngx_http_socketio_hook_repeated(ngx_http_socketio_hook_t *hook)
+{
+    ngx_http_socketio_worker_t  *w;
+
+    w = ngx_http_socketio_hook_zone(hook);
+
+    if (w) {
+        w->engine.counters[NGX_HTTP_SOCKETIO_COUNT_REPEATED]++;
+    }
+}
+
+
+/*
+ * The part of its zone that is in this process; NULL at the end of that, and
+ * where a reload has left nothing but a location's name.
+ */
+
+static ngx_http_socketio_worker_t *
+ngx_http_socketio_hook_zone(ngx_http_socketio_hook_t *hook)
+{
+    ngx_http_socketio_loc_conf_t  *lcf;
+
+    lcf = ngx_http_socketio_hook_lcf(hook);
+
+    return lcf->zone ? lcf->zone->worker : NULL;
 }
 
 
@@ -538,11 +574,16 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
         passed = ngx_current_msec - hook->attempt;
         timeout = passed < timeout ? timeout - passed : 1;
 
+        ngx_http_socketio_hook_repeated(hook);
+
     } else {
         hook->attempt = ngx_current_msec;
 
         if (hook->attempts++ == 0) {
             hook->started = ngx_current_msec;
+
+        } else {
+            ngx_http_socketio_hook_repeated(hook);
         }
     }
 

@@ -112,13 +112,6 @@ struct ngx_http_socketio_hook_s {
 };
 
 
-typedef struct {
-    ngx_uint_t                         queued;    /* wait for their turn */
-    ngx_uint_t                         flight;    /* sent, not answered */
-    ngx_uint_t                         waiting;   /* for their next attempt */
-} ngx_http_socketio_hook_stat_t;
-
-
 /*
  * Clears the hook, shares the origin and makes an id.  Every init needs a
  * done.  NGX_OK; NGX_ERROR: no random octets (logged), nothing to undo.
@@ -153,10 +146,6 @@ void ngx_http_socketio_hook_cancel(ngx_http_socketio_hook_t *hook);
  * are ABORTED, reported from a posted event.
  */
 void ngx_http_socketio_hook_abort_all(void);
-
-
-/* Of this worker, now. */
-void ngx_http_socketio_hook_stat(ngx_http_socketio_hook_stat_t *stat);
 
 
 #endif /* _NGX_HTTP_SOCKETIO_HOOK_H_INCLUDED_ */

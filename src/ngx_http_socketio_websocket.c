@@ -487,7 +487,8 @@ ngx_http_socketio_websocket_frames(ngx_http_socketio_websocket_t *ws)
             return NGX_ERROR;
         }
 
-        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_IN] += n;
+        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_IN
+                                     + NGX_SIO_GAUGE_WEBSOCKET] += n;
         len += n;
     }
 
@@ -895,7 +896,8 @@ ngx_http_socketio_websocket_write_plain(ngx_http_socketio_websocket_t *ws)
             return sent;
         }
 
-        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT] += sent;
+        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT
+                                     + NGX_SIO_GAUGE_WEBSOCKET] += sent;
 
         ngx_http_socketio_websocket_sent(ws, sent);
     }
@@ -946,7 +948,8 @@ ngx_http_socketio_websocket_write_tls(ngx_http_socketio_websocket_t *ws)
             return NGX_AGAIN;
         }
 
-        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT] += sent;
+        ws->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT
+                                     + NGX_SIO_GAUGE_WEBSOCKET] += sent;
 
         record->pos += sent;
 

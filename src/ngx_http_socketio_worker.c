@@ -37,11 +37,16 @@ static void ngx_http_socketio_drain(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_linger(ngx_event_t *ev);
 static void ngx_http_socketio_shutdown(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_lost(ngx_sio_hub_t *hub);
+static void ngx_http_socketio_count_here(ngx_http_socketio_worker_t *w);
 
 static void ngx_http_socketio_op_answer(ngx_sio_session_t *s,
     ngx_sio_waiter_t *waiter, ngx_sio_answer_e kind, ngx_str_t *body);
 static void ngx_http_socketio_op_closed(ngx_sio_session_t *s,
     ngx_uint_t reason);
+static ngx_uint_t ngx_http_socketio_op_nsp_open(ngx_sio_engine_t *e,
+    ngx_str_t *nsp);
+static void ngx_http_socketio_op_nsp_close(ngx_sio_engine_t *e,
+    ngx_uint_t index);
 static ngx_uint_t ngx_http_socketio_op_allowed(ngx_sio_session_t *s,
     ngx_str_t *nsp);
 static void ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so,
@@ -69,6 +74,8 @@ static const ngx_sio_ops_t  ngx_http_socketio_ops = {
     ngx_http_socketio_websocket_read,
     ngx_http_socketio_websocket_resume,
     ngx_http_socketio_op_closed,
+    ngx_http_socketio_op_nsp_open,
+    ngx_http_socketio_op_nsp_close,
     ngx_http_socketio_op_allowed,
     ngx_http_socketio_backend_connect,
     ngx_http_socketio_backend_event,
@@ -118,14 +125,15 @@ ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
         goto failed;
     }
 
-    if (ngx_sio_engine_init(&w->engine, &ngx_http_socketio_ops, w,
-                            ngx_sio_hub_counters(w->hub), cycle->log)
+    if (ngx_sio_engine_init(&w->engine, &ngx_http_socketio_ops, w, cycle->log)
         != NGX_OK)
     {
         ngx_sio_hub_close(w->hub);
         ngx_http_socketio_park_done(w);
         goto failed;
     }
+
+    ngx_http_socketio_count_here(w);
 
     w->engine.max_answer = ngx_sio_hub_max_entry(zone->size)
                            - NGX_HTTP_SOCKETIO_ENTRY_ROOM;
@@ -465,13 +473,22 @@ ngx_http_socketio_lost(ngx_sio_hub_t *hub)
 
     w = ngx_sio_hub_data(hub);
 
-    w->engine.counters = ngx_sio_hub_counters(hub);
+    ngx_http_socketio_count_here(w);
 
     ngx_http_socketio_backend_lost(w);
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_TRANSPORT_ERROR);
+}
 
-    ngx_memzero(w->engine.counters, NGX_SIO_COUNT_OPENED * sizeof(uint64_t));
+
+/* Where in the zone this worker counts. */
+
+static void
+ngx_http_socketio_count_here(ngx_http_socketio_worker_t *w)
+{
+    w->engine.gauges = ngx_sio_hub_gauges(w->hub);
+    w->engine.counters = ngx_sio_hub_counters(w->hub);
+    w->engine.named = ngx_sio_hub_named(w->hub);
 }
 
 
@@ -524,6 +541,24 @@ ngx_http_socketio_op_closed(ngx_sio_session_t *s, ngx_uint_t reason)
 
     ngx_http_socketio_origin_unref(s->data);
     s->data = NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_op_nsp_open(ngx_sio_engine_t *e, ngx_str_t *nsp)
+{
+    ngx_http_socketio_worker_t *w = e->data;
+
+    return ngx_sio_hub_name_hold(w->hub, nsp);
+}
+
+
+static void
+ngx_http_socketio_op_nsp_close(ngx_sio_engine_t *e, ngx_uint_t index)
+{
+    ngx_http_socketio_worker_t *w = e->data;
+
+    ngx_sio_hub_name_release(w->hub, index);
 }
 
 

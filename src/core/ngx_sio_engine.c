@@ -14,13 +14,12 @@ static void ngx_sio_engine_flush(ngx_event_t *ev);
 
 ngx_int_t
 ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops, void *data,
-    uint64_t *counters, ngx_log_t *log)
+    ngx_log_t *log)
 {
     ngx_memzero(e, sizeof(ngx_sio_engine_t));
 
     e->ops = ops;
     e->data = data;
-    e->counters = counters;
     e->max_answer = NGX_MAX_SIZE_T_VALUE;
 
     e->log = *log;
@@ -145,7 +144,6 @@ ngx_sio_engine_flush(ngx_event_t *ev)
                           "limit is %uz",
                           s->out->bytes, s->conf->send_buffer);
 
-            e->counters[NGX_SIO_COUNT_SLOW]++;
             ngx_sio_session_close(s, NGX_SIO_REASON_SLOW_CONSUMER);
 
         } else if (s->failed) {

@@ -138,8 +138,6 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
         return NULL;
     }
 
-    e->counters[NGX_SIO_COUNT_OPENED]--;    /* counted where it was */
-
     s->greet = 0;                           /* it was, there */
     s->ping_due = state.ping_due;
     s->pong_due = state.pong_due;
@@ -178,6 +176,9 @@ ngx_sio_session_drop(ngx_sio_session_t *s)
     ngx_sio_socket_t  *so;
 
     s->closing = 1;
+
+    s->engine->counters[NGX_SIO_COUNT_CLOSED
+                        + NGX_SIO_REASON_TRANSPORT_ERROR]++;
 
     while (!ngx_queue_empty(&s->sockets)) {
         q = ngx_queue_head(&s->sockets);
@@ -611,7 +612,6 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
     if (connected) {
         so->connected = 1;
         ngx_sio_rooms_enter(so);
-        s->engine->counters[NGX_SIO_COUNT_SOCKETS]++;
     }
 
     if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {

@@ -60,6 +60,7 @@ ngx_sio_nsp_get(ngx_sio_engine_t *e, ngx_str_t *name)
 
     nsp->engine = e;
     nsp->nsockets = 0;
+    nsp->index = e->ops->nsp_open(e, name);
     nsp->refs = 1;
 
     ngx_queue_init(&nsp->sockets);
@@ -78,6 +79,8 @@ ngx_sio_nsp_unref(ngx_sio_nsp_t *nsp)
         return;
     }
 
+    nsp->engine->ops->nsp_close(nsp->engine, nsp->index);
+
     ngx_rbtree_delete(&nsp->engine->nsps, &nsp->node.node);
     ngx_free(nsp);
 }
@@ -86,15 +89,25 @@ ngx_sio_nsp_unref(ngx_sio_nsp_t *nsp)
 void
 ngx_sio_rooms_enter(ngx_sio_socket_t *so)
 {
+    ngx_sio_engine_t  *e;
+
+    e = so->nsp->engine;
+
     ngx_queue_insert_tail(&so->nsp->sockets, &so->member);
     so->nsp->nsockets++;
+
+    e->gauges[NGX_SIO_GAUGE_SOCKETS]++;
+    e->named[so->nsp->index]++;
 }
 
 
 void
 ngx_sio_rooms_exit(ngx_sio_socket_t *so)
 {
-    ngx_queue_t  *q;
+    ngx_queue_t       *q;
+    ngx_sio_engine_t  *e;
+
+    e = so->nsp->engine;
 
     while (!ngx_queue_empty(&so->rooms)) {
         q = ngx_queue_head(&so->rooms);
@@ -104,6 +117,9 @@ ngx_sio_rooms_exit(ngx_sio_socket_t *so)
 
     ngx_queue_remove(&so->member);
     so->nsp->nsockets--;
+
+    e->gauges[NGX_SIO_GAUGE_SOCKETS]--;
+    e->named[so->nsp->index]--;
 }
 
 

@@ -25,6 +25,7 @@ struct ngx_sio_nsp_s {
     ngx_sio_engine_t       *engine;
     ngx_queue_t             sockets;       /* connected ones */
     ngx_uint_t              nsockets;
+    ngx_uint_t              index;         /* of engine->named */
     ngx_uint_t              refs;          /* sockets, pending ones too */
     ngx_rbtree_t            rooms;
     ngx_rbtree_node_t       sentinel;

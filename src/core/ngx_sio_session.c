@@ -43,7 +43,8 @@ const ngx_sio_session_state_t  ngx_sio_session_polling = {
     ngx_sio_polling_poll,
     ngx_sio_ignore_receive,
     ngx_sio_polling_flush,
-    NGX_SIO_POST_ACCEPTED
+    NGX_SIO_POST_ACCEPTED,
+    NGX_SIO_GAUGE_POLLING
 };
 
 
@@ -52,7 +53,8 @@ const ngx_sio_session_state_t  ngx_sio_session_probing = {
     ngx_sio_probing_poll,
     ngx_sio_probing_receive,
     ngx_sio_polling_flush,      /* in charge until "5" arrives */
-    NGX_SIO_POST_ACCEPTED
+    NGX_SIO_POST_ACCEPTED,
+    NGX_SIO_GAUGE_POLLING
 };
 
 
@@ -61,7 +63,8 @@ const ngx_sio_session_state_t  ngx_sio_session_websocket = {
     ngx_sio_websocket_poll,
     ngx_sio_websocket_receive,
     ngx_sio_websocket_flush,
-    NGX_SIO_ANSWER_MISMATCH
+    NGX_SIO_ANSWER_MISMATCH,
+    NGX_SIO_GAUGE_WEBSOCKET
 };
 
 
@@ -70,7 +73,8 @@ const ngx_sio_session_state_t  ngx_sio_session_linger = {
     ngx_sio_linger_poll,
     ngx_sio_ignore_receive,
     ngx_sio_ignore_flush,
-    NGX_SIO_ANSWER_OK
+    NGX_SIO_ANSWER_OK,
+    NGX_SIO_GAUGE_POLLING
 };
 
 
@@ -79,7 +83,8 @@ const ngx_sio_session_state_t  ngx_sio_session_closed = {
     ngx_sio_closed_poll,
     ngx_sio_ignore_receive,
     ngx_sio_ignore_flush,
-    NGX_SIO_ANSWER_UNKNOWN
+    NGX_SIO_ANSWER_UNKNOWN,
+    NGX_SIO_GAUGE_NONE
 };
 
 
@@ -156,8 +161,7 @@ ngx_sio_session_create(ngx_sio_engine_t *e, const ngx_sio_session_conf_t *conf,
 
     ngx_sio_session_arm(s);
 
-    e->counters[NGX_SIO_COUNT_SESSIONS]++;
-    e->counters[NGX_SIO_COUNT_OPENED]++;
+    e->gauges[s->state->gauge]++;
 
     return s;
 }
@@ -168,6 +172,8 @@ ngx_sio_session_open(ngx_sio_session_t *s)
 {
     ngx_sio_msg_t       *msg;
     ngx_sio_eio_open_t   open;
+
+    s->engine->counters[NGX_SIO_COUNT_OPENED + s->state->gauge]++;
 
     open.sid.len = NGX_SIO_SID_LEN;
     open.sid.data = s->sid;
@@ -180,6 +186,7 @@ ngx_sio_session_open(ngx_sio_session_t *s)
 
     if (msg != NULL) {
         ngx_sio_eio_open_write(msg->text.data, &open);
+        ngx_sio_session_count_out(s, msg);
     }
 
     return msg;
@@ -200,8 +207,18 @@ void
 ngx_sio_session_set_state(ngx_sio_session_t *s,
     const ngx_sio_session_state_t *state)
 {
+    uint64_t  *gauges;
+
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &s->engine->log, 0,
                    "socketio session: %s -> %s", s->state->name, state->name);
+
+    gauges = s->engine->gauges;
+
+    gauges[s->state->gauge]--;
+
+    if (state->gauge != NGX_SIO_GAUGE_NONE) {
+        gauges[state->gauge]++;
+    }
 
     s->state = state;
 }
@@ -212,8 +229,7 @@ ngx_sio_session_set_state(ngx_sio_session_t *s,
 void
 ngx_sio_session_packet(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
 {
-    s->packets_in++;
-    s->engine->counters[NGX_SIO_COUNT_PACKETS_IN]++;
+    ngx_sio_session_count_in(s);
 
     switch (pkt->type) {
 
@@ -291,7 +307,6 @@ ngx_sio_session_message(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
     }
 
     if (rc == NGX_DECLINED) {
-        s->engine->counters[NGX_SIO_COUNT_PARSE_ERRORS]++;
         ngx_sio_session_close(s, reason);
     }
 }
@@ -361,8 +376,7 @@ ngx_sio_session_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg)
         s->failed = 1;
 
     } else {
-        s->packets_out++;
-        s->engine->counters[NGX_SIO_COUNT_PACKETS_OUT]++;
+        ngx_sio_session_count_out(s, msg);
     }
 
     ngx_sio_session_set_dirty(s);
@@ -444,6 +458,8 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
     s->closing = 1;
     ngx_sio_session_ref(s);
 
+    e->counters[NGX_SIO_COUNT_CLOSED + reason]++;
+
     while (!ngx_queue_empty(&s->sockets)) {
         q = ngx_queue_head(&s->sockets);
         so = ngx_queue_data(q, ngx_sio_socket_t, link);
@@ -478,10 +494,6 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
         e->ops->ws_close(s, ws, reason,
                          reason == NGX_SIO_REASON_SLOW_CONSUMER
                          || s->state == &ngx_sio_session_probing);
-
-        if (s->state == &ngx_sio_session_websocket) {
-            e->counters[NGX_SIO_COUNT_WEBSOCKETS]--;
-        }
 
         s->ws = NULL;
         s->ws_out = NULL;
@@ -582,8 +594,6 @@ ngx_sio_session_unlink(ngx_sio_session_t *s)
 
     ngx_queue_remove(&s->all);
     ngx_rbtree_delete(&s->engine->sessions, &s->node);
-
-    s->engine->counters[NGX_SIO_COUNT_SESSIONS]--;
 
     ngx_sio_pending_free(s);
     ngx_sio_out_clear(&s->own);

@@ -140,6 +140,13 @@ typedef struct {
     /* The session has closed; last call for it.  Frees s->data. */
     void        (*closed)(ngx_sio_session_t *s, ngx_uint_t reason);
 
+    /*
+     * A namespace has its first socket in this worker, or its last has left:
+     * under which index of engine->named its sockets are counted.
+     */
+    ngx_uint_t  (*nsp_open)(ngx_sio_engine_t *e, ngx_str_t *nsp);
+    void        (*nsp_close)(ngx_sio_engine_t *e, ngx_uint_t index);
+
     /* Is this namespace declared for the session? */
     ngx_uint_t  (*allowed)(ngx_sio_session_t *s, ngx_str_t *nsp);
 
@@ -191,7 +198,10 @@ typedef struct {
 struct ngx_sio_engine_s {
     const ngx_sio_ops_t    *ops;
     void                   *data;          /* the layer above's */
-    uint64_t               *counters;      /* NGX_SIO_COUNT_..., never NULL */
+    uint64_t               *gauges;        /* NGX_SIO_GAUGE_... */
+    uint64_t               *counters;      /* NGX_SIO_COUNT_... */
+    uint32_t               *named;         /* sockets by nsp->index; none of
+                                              the three is ever NULL */
 
     ngx_log_t               log;           /* names engine->current */
     ngx_sio_session_t      *current;
@@ -213,21 +223,30 @@ struct ngx_sio_engine_s {
 };
 
 
-/* indexes of engine->counters */
+/* indexes of engine->gauges: what there is at this moment */
 
 enum {
-    NGX_SIO_COUNT_SESSIONS = 0,            /* gauges */
-    NGX_SIO_COUNT_WEBSOCKETS,
-    NGX_SIO_COUNT_SOCKETS,
-    NGX_SIO_COUNT_OPENED,                  /* totals from here */
-    NGX_SIO_COUNT_PACKETS_IN,
-    NGX_SIO_COUNT_PACKETS_OUT,
-    NGX_SIO_COUNT_BYTES_IN,
-    NGX_SIO_COUNT_BYTES_OUT,
-    NGX_SIO_COUNT_SLOW,
-    NGX_SIO_COUNT_REFUSED,
-    NGX_SIO_COUNT_PARSE_ERRORS,
-    NGX_SIO_COUNT_CORE                     /* first index of the layer above */
+    NGX_SIO_GAUGE_POLLING = 0,             /* sessions, by transport: */
+    NGX_SIO_GAUGE_WEBSOCKET,               /* this is the order in counters */
+    NGX_SIO_GAUGE_SOCKETS,                 /* that were accepted */
+    NGX_SIO_GAUGE_CORE                     /* first index of the layer above */
+};
+
+
+/* indexes of engine->counters: what only grows */
+
+enum {
+    NGX_SIO_COUNT_OPENED = 0,              /* sessions, by transport */
+    NGX_SIO_COUNT_UPGRADED = 2,
+    NGX_SIO_COUNT_CLOSED,                  /* sessions, by reason */
+    NGX_SIO_COUNT_ACCEPTED = NGX_SIO_COUNT_CLOSED + NGX_SIO_REASONS,
+                                           /* sockets */
+    NGX_SIO_COUNT_PACKETS_IN,              /* of Engine.IO */
+    NGX_SIO_COUNT_PACKETS_OUT,             /* sent, or queued to be */
+    NGX_SIO_COUNT_BYTES_IN,                /* by transport; the layer above */
+    NGX_SIO_COUNT_BYTES_OUT = NGX_SIO_COUNT_BYTES_IN + 2,   /* counts them */
+    NGX_SIO_COUNT_CORE = NGX_SIO_COUNT_BYTES_OUT + 2
+                                           /* first index of the layer above */
 };
 
 
@@ -313,11 +332,11 @@ struct ngx_sio_session_s {
 
 
 /*
- * NGX_ERROR: no memory.  counters has room for the layer above's indexes
- * too and outlives the engine.
+ * NGX_ERROR: no memory.  Where to count is the caller's to set, before the
+ * first session, and to change at any time; the memory outlives the engine.
  */
 ngx_int_t ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops,
-    void *data, uint64_t *counters, ngx_log_t *log);
+    void *data, ngx_log_t *log);
 
 /* Closes every session, with reason. */
 void ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason);

@@ -312,13 +312,8 @@ ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 static void
 ngx_sio_session_body(ngx_sio_session_t *s, ngx_str_t *body, ngx_uint_t octets)
 {
-    ngx_int_t          rc;
-    ngx_str_t          text;
-    ngx_sio_engine_t  *e;
-
-    e = s->engine;
-
-    e->counters[NGX_SIO_COUNT_BYTES_IN] += body->len;
+    ngx_int_t  rc;
+    ngx_str_t  text;
 
     if (octets) {
         rc = ngx_sio_session_payload(s, body, NGX_SIO_EIO_V3_BINARY);
@@ -331,7 +326,7 @@ ngx_sio_session_body(ngx_sio_session_t *s, ngx_str_t *body, ngx_uint_t octets)
     } else {
         text.len = ngx_sio_utf8_repair_length(body->data, body->len);
 
-        text.data = ngx_alloc(text.len, &e->log);
+        text.data = ngx_alloc(text.len, &s->engine->log);
 
         if (text.data == NULL) {
             ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
@@ -463,8 +458,6 @@ ngx_sio_session_malformed(ngx_sio_session_t *s)
     ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
                   "client sent a malformed payload");
 
-    s->engine->counters[NGX_SIO_COUNT_PARSE_ERRORS]++;
-
     ngx_sio_session_close(s, NGX_SIO_REASON_PARSE_ERROR);
 }
 
@@ -526,8 +519,6 @@ ngx_sio_session_release_to(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
         ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
         return;
     }
-
-    s->engine->counters[NGX_SIO_COUNT_BYTES_OUT] += body.len;
 
     s->engine->ops->answer(s, w, form == NGX_SIO_FORM_POLL3_BIN
                                  ? NGX_SIO_ANSWER_BINARY
@@ -631,6 +622,8 @@ ngx_sio_session_write_answer(ngx_sio_session_t *s, ngx_str_t *body,
 
         piece = &last->forms[form];
         p = ngx_cpymem(p, piece->data, piece->len);
+
+        ngx_sio_session_count_out(s, last);
     }
 
     body->len = p - body->data;

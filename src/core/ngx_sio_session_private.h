@@ -34,9 +34,13 @@ struct ngx_sio_session_state_s {
 
     /* what a POST is answered without being looked at */
     ngx_int_t       post;
+
+    /* where sessions in it are counted, NGX_SIO_GAUGE_... */
+    ngx_int_t       gauge;
 };
 
 #define NGX_SIO_POST_ACCEPTED  -1
+#define NGX_SIO_GAUGE_NONE     -1
 
 
 /* ngx_sio_session.h has their drawing */
@@ -53,6 +57,21 @@ void ngx_sio_session_set_state(ngx_sio_session_t *s,
 
 /* A packet, whichever way it came; it may close the session. */
 void ngx_sio_session_packet(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt);
+
+/* A packet and its attachments go to the client. */
+#define ngx_sio_session_count_out(s, msg)                                     \
+    do {                                                                      \
+        (s)->packets_out += 1 + (msg)->nattachments;                          \
+        (s)->engine->counters[NGX_SIO_COUNT_PACKETS_OUT]                      \
+            += 1 + (msg)->nattachments;                                       \
+    } while (0)
+
+/* ... one has come from it */
+#define ngx_sio_session_count_in(s)                                           \
+    do {                                                                      \
+        (s)->packets_in++;                                                    \
+        (s)->engine->counters[NGX_SIO_COUNT_PACKETS_IN]++;                    \
+    } while (0)
 
 /* It is looked at when the turn ends. */
 void ngx_sio_session_set_dirty(ngx_sio_session_t *s);

@@ -24,8 +24,6 @@ ngx_sio_session_attach(ngx_sio_session_t *s, void *ws, ngx_sio_out_t *out)
     s->out = out;
     out->form = ngx_sio_session_ws_form(s, s->b64);
 
-    s->engine->counters[NGX_SIO_COUNT_WEBSOCKETS]++;
-
     ngx_sio_session_set_state(s, &ngx_sio_session_websocket);
 
     msg = ngx_sio_session_open(s);
@@ -129,7 +127,6 @@ ngx_sio_session_ws_gone(ngx_sio_session_t *s, void *ws, ngx_uint_t reason)
     }
 
     s->out = &s->own;
-    s->engine->counters[NGX_SIO_COUNT_WEBSOCKETS]--;
 
     ngx_sio_session_close(s, reason);
 }
@@ -144,8 +141,6 @@ ngx_sio_websocket_receive(ngx_sio_session_t *s, ngx_uint_t binary,
     if (ngx_sio_eio_frame(data, binary, s->revision, &pkt) != NGX_OK) {
         ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
                       "client sent a malformed packet");
-
-        s->engine->counters[NGX_SIO_COUNT_PARSE_ERRORS]++;
 
         ngx_sio_session_close(s, NGX_SIO_REASON_PARSE_ERROR);
         return;
@@ -168,6 +163,8 @@ ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
 {
     ngx_sio_msg_t  *msg;
 
+    ngx_sio_session_count_in(s);
+
     if (!binary && data->len == 1 && data->data[0] == '5') {
 
         if ((ngx_sio_waiter_set(&s->post) && !s->post_done)
@@ -189,6 +186,7 @@ ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
 
         if (ngx_sio_out_push(s->ws_out, msg) == NGX_OK) {
             s->probed = 1;
+            ngx_sio_session_count_out(s, msg);
 
             if (ngx_sio_waiter_set(&s->poll)) {
                 ngx_sio_session_release(s, ngx_sio_msg_packet('6'));
@@ -247,7 +245,7 @@ ngx_sio_session_upgrade(ngx_sio_session_t *s)
 
     ngx_sio_session_set_state(s, &ngx_sio_session_websocket);
 
-    s->engine->counters[NGX_SIO_COUNT_WEBSOCKETS]++;
+    s->engine->counters[NGX_SIO_COUNT_UPGRADED]++;
 
     if (ngx_sio_waiter_set(&s->post)) {
         ngx_sio_session_answer(s, &s->post, NGX_SIO_ANSWER_OK);
@@ -284,7 +282,6 @@ ngx_sio_session_upgraded_closing(ngx_sio_session_t *s)
     ws = s->ws;
 
     s->engine->ops->ws_close(s, ws, s->reason, 0);
-    s->engine->counters[NGX_SIO_COUNT_WEBSOCKETS]--;
 
     s->ws = NULL;
     s->ws_out = NULL;

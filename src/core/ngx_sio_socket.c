@@ -475,7 +475,6 @@ ngx_sio_socket_free(ngx_sio_socket_t *so)
 
     if (so->connected) {
         ngx_sio_rooms_exit(so);
-        e->counters[NGX_SIO_COUNT_SOCKETS]--;
     }
 
     while (!ngx_queue_empty(&so->acks)) {
@@ -511,7 +510,7 @@ ngx_sio_socket_accept(ngx_sio_socket_t *so)
     ngx_sio_rooms_enter(so);
 
     s->connect_due = 0;
-    s->engine->counters[NGX_SIO_COUNT_SOCKETS]++;
+    s->engine->counters[NGX_SIO_COUNT_ACCEPTED]++;
 
     msg = ngx_sio_msg_create(ngx_sio_packet_connect_length(nsp,
                                  s->revision == 3 ? NULL : &sid, NULL),
