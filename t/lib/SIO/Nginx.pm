@@ -98,7 +98,7 @@ sub configure {
         EVENTS       => $self->{events},
         HTTP         => $self->{http},
         SERVER       => $self->{server},
-        LOAD         => $self->{module}
+        LOAD         => $self->{module} && !$ENV{SIO_STATIC}
                         ? 'load_module ' . module_path() . ';' : '',
         DAEMON       => $self->{daemon} ? 'on' : 'off',
         USER         => $self->user,
@@ -659,7 +659,7 @@ A kept connection (L<SIO::HTTP>) that this worker has accepted.
 
 =back
 
-Environment: C<SIO_NGINX>, C<SIO_MODULE>, C<SIO_BUILD>, C<SIO_ASAN>,
-C<SIO_KEEP>.
+Environment: C<SIO_NGINX>, C<SIO_MODULE>, C<SIO_STATIC> (the module is a part of
+nginx), C<SIO_BUILD>, C<SIO_ASAN>, C<SIO_KEEP>.
 
 =cut
