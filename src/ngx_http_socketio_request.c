@@ -5,6 +5,8 @@
 static ngx_http_request_t *ngx_http_socketio_request_build(
     ngx_http_socketio_origin_t *o, ngx_connection_t *c,
     ngx_http_connection_t *hc, ngx_pool_t *pool, void *ctx);
+static void ngx_http_socketio_request_log_phase(ngx_http_request_t *r,
+    ngx_http_socketio_origin_t *o, off_t sent);
 static ngx_int_t ngx_http_socketio_request_alloc(ngx_http_request_t *r);
 static ngx_int_t ngx_http_socketio_request_client(
     ngx_http_socketio_origin_t *o, ngx_http_request_t *r);
@@ -265,43 +267,70 @@ void
 ngx_http_socketio_request_log(ngx_http_socketio_origin_t *o,
     ngx_connection_t *c, ngx_uint_t status, off_t sent, void *ctx)
 {
-    char                       *action;
-    ngx_str_t                   addr;
-    ngx_uint_t                  i, n;
-    ngx_pool_t                 *pool;
-    ngx_connection_t            saved;
-    ngx_http_request_t         *r;
-    ngx_http_handler_pt        *handler;
-    ngx_http_connection_t       hc;
-    ngx_http_core_srv_conf_t   *cscf;
-    ngx_http_core_main_conf_t  *cmcf;
+    ngx_pool_t                   *pool;
+    ngx_http_request_t           *r;
+    ngx_http_connection_t         hc;
+    ngx_http_core_srv_conf_t     *cscf;
+    ngx_http_socketio_request_t  *rq;
+
+    rq = NULL;
+
+    if (c == NULL) {
+        rq = ngx_http_socketio_request_take();
+        if (rq == NULL) {
+            return;
+        }
+
+        ngx_http_socketio_request_connect(rq, o);
+
+        c = &rq->connection;
+    }
 
     cscf = o->srv_conf[ngx_http_core_module.ctx_index];
-    cmcf = cscf->ctx->main_conf[ngx_http_core_module.ctx_index];
-
-    pool = ngx_create_pool(cscf->request_pool_size, c->log);
-    if (pool == NULL) {
-        return;
-    }
 
     ngx_memzero(&hc, sizeof(ngx_http_connection_t));
     hc.conf_ctx = cscf->ctx;
     hc.ssl = o->head.ssl;
 
-    r = ngx_http_socketio_request_build(o, c, &hc, pool, ctx);
-    if (r == NULL) {
+    pool = ngx_create_pool(cscf->request_pool_size, c->log);
+
+    if (pool != NULL) {
+        r = ngx_http_socketio_request_build(o, c, &hc, pool, ctx);
+
+        if (r != NULL) {
+            r->start_sec = (time_t) o->head.start_sec;
+            r->start_msec = o->head.start_msec;
+            r->headers_out.status = status;
+
+            ngx_http_socketio_request_log_phase(r, o, sent);
+        }
+
         ngx_destroy_pool(pool);
-        return;
     }
 
-    r->start_sec = (time_t) o->head.start_sec;
-    r->start_msec = o->head.start_msec;
-    r->headers_out.status = status;
-    r->request_complete = 1;
-    r->logged = 1;
+    if (rq != NULL) {
+        ngx_http_socketio_request_free(rq);
+    }
+}
 
+
+static void
+ngx_http_socketio_request_log_phase(ngx_http_request_t *r,
+    ngx_http_socketio_origin_t *o, off_t sent)
+{
+    char                       *action;
+    ngx_str_t                   addr;
+    ngx_uint_t                  i, n;
+    ngx_connection_t           *c, saved;
+    ngx_http_handler_pt        *handler;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    c = r->connection;
     saved = *c;
     action = c->log->action;
+
+    r->request_complete = 1;
+    r->logged = 1;
 
     /* the address of realip went with the client's request */
 
@@ -314,14 +343,13 @@ ngx_http_socketio_request_log(ngx_http_socketio_origin_t *o,
     c->data = r;
     c->log->action = "logging request";
 
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
     handler = cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.elts;
     n = cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.nelts;
 
     for (i = 0; i < n; i++) {
         handler[i](r);
     }
-
-    ngx_destroy_pool(pool);
 
     c->sockaddr = saved.sockaddr;
     c->socklen = saved.socklen;

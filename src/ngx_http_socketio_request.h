@@ -96,10 +96,10 @@ void ngx_http_socketio_request_destroy(ngx_http_socketio_request_t *rq);
 
 
 /*
- * Writes the access log line of a connection that nginx has no request for
- * any more: builds one from the origin, with the given status, bytes sent and
- * context, runs the handlers of the log phase, and removes it.  On return c
- * is as it was.
+ * Writes the access log line of a session that nginx has no request for any
+ * more: builds one from the origin, with the given status, bytes sent and
+ * context, runs the handlers of the log phase, and removes it.  c is the
+ * session's connection, which on return is as it was, or NULL.
  */
 void ngx_http_socketio_request_log(ngx_http_socketio_origin_t *o,
     ngx_connection_t *c, ngx_uint_t status, off_t sent, void *ctx);

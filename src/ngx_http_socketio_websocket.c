@@ -1,5 +1,6 @@
 
 #include "ngx_http_socketio_websocket.h"
+#include "ngx_http_socketio_note.h"
 #include "ngx_http_socketio_request.h"
 #include "ngx_sio_ws.h"
 
@@ -41,16 +42,6 @@ struct ngx_http_socketio_octets_s {
 };
 
 
-/* what the access log will say; nsp and user follow one another in data */
-
-typedef struct {
-    size_t                        nsp;         /* lengths */
-    size_t                        user;
-    u_char                        sid[NGX_SIO_SOCKET_SID_LEN];
-    u_char                        data[1];
-} ngx_http_socketio_note_t;
-
-
 /* There is one for every client, most of them idle: it is kept small. */
 
 struct ngx_http_socketio_websocket_s {
@@ -71,9 +62,9 @@ struct ngx_http_socketio_websocket_s {
     ngx_http_socketio_octets_t   *control;     /* frames of our own */
     ngx_http_socketio_octets_t   *record;      /* TLS: must be written again
                                                   as it is */
-    ngx_http_socketio_note_t     *note;
-
-    uint64_t                      packets_in;  /* once the session has ended */
+    void                         *note;        /* the session's, from its end
+                                                  on, see forget() */
+    uint64_t                      packets_in;
     uint64_t                      packets_out;
 
     uint32_t                      refs;
@@ -130,8 +121,11 @@ static ngx_int_t ngx_http_socketio_websocket_control(
 static ngx_int_t ngx_http_socketio_websocket_goodbye(
     ngx_http_socketio_websocket_t *ws);
 
-static ngx_sio_session_t *ngx_http_socketio_websocket_forget(
+static void ngx_http_socketio_websocket_gone(
     ngx_http_socketio_websocket_t *ws, ngx_uint_t reason);
+static void ngx_http_socketio_websocket_forget(
+    ngx_http_socketio_websocket_t *ws, ngx_sio_session_t *s,
+    ngx_uint_t reason);
 static void ngx_http_socketio_websocket_end(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t code);
 static void ngx_http_socketio_websocket_finish(
@@ -210,14 +204,11 @@ void
 ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t reason)
 {
-    ngx_sio_session_t  *s;
-
     ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_GONE;
     ws->opening = NULL;
 
     if (ws->session != NULL) {
-        s = ngx_http_socketio_websocket_forget(ws, reason);
-        ngx_sio_session_ws_gone(s, ws, reason);
+        ngx_http_socketio_websocket_gone(ws, reason);
     }
 
     ngx_http_socketio_websocket_release(ws);
@@ -282,9 +273,7 @@ ngx_http_socketio_websocket_release(ngx_http_socketio_websocket_t *ws)
     ngx_http_socketio_websocket_drop(&ws->control);
     ngx_http_socketio_websocket_drop_record(ws);
 
-    if (ws->note != NULL) {
-        ngx_free(ws->note);
-    }
+    ngx_http_socketio_note_free(ws->note);
 
     ngx_http_socketio_origin_unref(ws->origin);
 
@@ -718,8 +707,6 @@ static void
 ngx_http_socketio_websocket_left(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t code)
 {
-    ngx_sio_session_t  *s;
-
     ws->deaf = 1;
     ws->left = 1;
 
@@ -732,9 +719,7 @@ ngx_http_socketio_websocket_left(ngx_http_socketio_websocket_t *ws,
         return;     /* ours is on its way, and will be the last */
     }
 
-    s = ngx_http_socketio_websocket_forget(ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
-
-    ngx_sio_session_ws_gone(s, ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
+    ngx_http_socketio_websocket_gone(ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
 
     ngx_http_socketio_websocket_end(ws,
                                     code == NGX_SIO_WS_NO_STATUS ? 0 : code);
@@ -745,8 +730,6 @@ static void
 ngx_http_socketio_websocket_error(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t code)
 {
-    ngx_sio_session_t  *s;
-
     ws->deaf = 1;
 
     if (ws->session == NULL) {
@@ -758,9 +741,7 @@ ngx_http_socketio_websocket_error(ngx_http_socketio_websocket_t *ws,
                   ? "client sent too large WebSocket message"
                   : "client sent invalid WebSocket frame, status %ui", code);
 
-    s = ngx_http_socketio_websocket_forget(ws, NGX_SIO_REASON_TRANSPORT_ERROR);
-
-    ngx_sio_session_ws_gone(s, ws, NGX_SIO_REASON_TRANSPORT_ERROR);
+    ngx_http_socketio_websocket_gone(ws, NGX_SIO_REASON_TRANSPORT_ERROR);
 
     ngx_http_socketio_websocket_end(ws, code);
 }
@@ -1163,7 +1144,7 @@ ngx_http_socketio_websocket_close(ngx_sio_session_t *s, void *data,
 
     ws->refs++;
 
-    (void) ngx_http_socketio_websocket_forget(ws, reason);
+    ngx_http_socketio_websocket_forget(ws, s, reason);
 
     if (discard) {
         ngx_sio_out_truncate(&ws->out);
@@ -1175,20 +1156,45 @@ ngx_http_socketio_websocket_close(ngx_sio_session_t *s, void *data,
 }
 
 
-static ngx_sio_session_t *
-ngx_http_socketio_websocket_forget(ngx_http_socketio_websocket_t *ws,
+/* The WebSocket ends by itself, and with it the session if it carries that. */
+
+static void
+ngx_http_socketio_websocket_gone(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t reason)
 {
     ngx_sio_session_t  *s;
 
     s = ws->session;
 
+    ngx_sio_session_ref(s);
+
     ws->session = NULL;
+    ngx_sio_session_ws_gone(s, ws, reason);
+
+    ngx_http_socketio_websocket_forget(ws, s, reason);
+
+    ngx_sio_session_unref(s);
+}
+
+
+/* Takes down what the access log is to say of a session that has ended. */
+
+static void
+ngx_http_socketio_websocket_forget(ngx_http_socketio_websocket_t *ws,
+    ngx_sio_session_t *s, ngx_uint_t reason)
+{
+    ws->session = NULL;
+
+    if (!s->carried) {
+        return;     /* of a probe there is nothing to say */
+    }
+
     ws->reason = reason;
     ws->packets_in = s->packets_in;
     ws->packets_out = s->packets_out;
 
-    return s;
+    ws->note = s->note;
+    s->note = NULL;
 }
 
 
@@ -1231,12 +1237,10 @@ static void
 ngx_http_socketio_websocket_finish(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t reason)
 {
-    ngx_connection_t   *c;
-    ngx_sio_session_t  *s;
+    ngx_connection_t  *c;
 
     if (ws->session != NULL) {
-        s = ngx_http_socketio_websocket_forget(ws, reason);
-        ngx_sio_session_ws_gone(s, ws, reason);
+        ngx_http_socketio_websocket_gone(ws, reason);
     }
 
     if (ws->state == NGX_HTTP_SOCKETIO_WEBSOCKET_GONE) {
@@ -1271,9 +1275,8 @@ ngx_http_socketio_websocket_finish(ngx_http_socketio_websocket_t *ws,
 static void
 ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws)
 {
-    ngx_connection_t          *c;
-    ngx_http_socketio_ctx_t    ctx;
-    ngx_http_socketio_note_t  *note;
+    ngx_connection_t         *c;
+    ngx_http_socketio_ctx_t   ctx;
 
     c = ws->connection;
 
@@ -1281,71 +1284,19 @@ ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws)
 
     ngx_str_set(&ctx.transport, "websocket");
 
-    note = ws->note;
-
-    if (note != NULL) {
-        ctx.sid.len = NGX_SIO_SOCKET_SID_LEN;
-        ctx.sid.data = note->sid;
-
-        ctx.nsp.len = note->nsp;
-        ctx.nsp.data = note->data;
-
-        ctx.user.len = note->user;
-        ctx.user.data = note->data + note->nsp;
-    }
-
     if (ws->reason < NGX_SIO_REASONS) {
         ctx.reason = ngx_sio_reasons[ws->reason];
-    }
+        ctx.counted = 1;
+        ctx.packets_in = ws->packets_in;
+        ctx.packets_out = ws->packets_out;
 
-    ctx.counted = 1;
-    ctx.packets_in = ws->packets_in;
-    ctx.packets_out = ws->packets_out;
+        ngx_http_socketio_note_show(ws->note, &ctx);
+    }
 
     c->log->action = "logging WebSocket";
 
     ngx_http_socketio_request_log(ws->origin, c, NGX_HTTP_SWITCHING_PROTOCOLS,
                                   c->sent, &ctx);
-}
-
-
-void
-ngx_http_socketio_websocket_note(void *data, ngx_sio_socket_t *so,
-    ngx_str_t *user)
-{
-    ngx_http_socketio_websocket_t *ws = data;
-
-    u_char                    *p;
-    ngx_str_t                 *nsp;
-    ngx_http_socketio_note_t  *note;
-
-    if (ws == NULL) {
-        return;
-    }
-
-    nsp = &so->nsp->node.str;
-
-    note = ngx_alloc(offsetof(ngx_http_socketio_note_t, data) + nsp->len
-                     + user->len, ws->connection->log);
-    if (note == NULL) {
-        return;
-    }
-
-    note->nsp = nsp->len;
-    note->user = user->len;
-    ngx_memcpy(note->sid, so->sid, NGX_SIO_SOCKET_SID_LEN);
-
-    p = ngx_cpymem(note->data, nsp->data, nsp->len);
-
-    if (user->len) {
-        ngx_memcpy(p, user->data, user->len);
-    }
-
-    if (ws->note != NULL) {
-        ngx_free(ws->note);
-    }
-
-    ws->note = note;
 }
 
 

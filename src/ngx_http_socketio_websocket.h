@@ -90,12 +90,5 @@ void ngx_http_socketio_websocket_close(ngx_sio_session_t *s, void *ws,
 void ngx_http_socketio_websocket_read(void *ws);
 void ngx_http_socketio_websocket_resume(void *ws);
 
-/*
- * The access log will name this socket: its id, namespace and user; the last
- * one wins.  ws NULL: the session is polling.
- */
-void ngx_http_socketio_websocket_note(void *ws, ngx_sio_socket_t *so,
-    ngx_str_t *user);
-
 
 #endif /* _NGX_HTTP_SOCKETIO_WEBSOCKET_H_INCLUDED_ */

@@ -2,7 +2,9 @@
 #include "ngx_http_socketio_worker_private.h"
 #include "ngx_http_socketio_backend.h"
 #include "ngx_http_socketio_hook.h"
+#include "ngx_http_socketio_note.h"
 #include "ngx_http_socketio_origin.h"
+#include "ngx_http_socketio_request.h"
 #include "ngx_http_socketio_websocket.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_pack.h"
@@ -47,6 +49,8 @@ static ngx_uint_t ngx_http_socketio_op_nsp_open(ngx_sio_engine_t *e,
     ngx_str_t *nsp);
 static void ngx_http_socketio_op_nsp_close(ngx_sio_engine_t *e,
     ngx_uint_t index);
+static void ngx_http_socketio_op_log_polling(ngx_sio_session_t *s,
+    ngx_uint_t reason);
 static ngx_uint_t ngx_http_socketio_op_allowed(ngx_sio_session_t *s,
     ngx_str_t *nsp);
 static void ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so,
@@ -539,8 +543,36 @@ ngx_http_socketio_op_closed(ngx_sio_session_t *s, ngx_uint_t reason)
         ngx_sio_directory_remove(ngx_sio_hub_directory(w->hub), key, self);
     }
 
+    if (!s->carried) {
+        ngx_http_socketio_op_log_polling(s, reason);
+    }
+
     ngx_http_socketio_origin_unref(s->data);
     s->data = NULL;
+}
+
+
+/*
+ * A session that ends in polling has no connection of its own, so it gets a
+ * line beside those of its requests; a WebSocket writes its own.
+ */
+
+static void
+ngx_http_socketio_op_log_polling(ngx_sio_session_t *s, ngx_uint_t reason)
+{
+    ngx_http_socketio_ctx_t  ctx;
+
+    ngx_memzero(&ctx, sizeof(ngx_http_socketio_ctx_t));
+
+    ngx_str_set(&ctx.transport, "polling");
+    ctx.reason = ngx_sio_reasons[reason];
+    ctx.counted = 1;
+    ctx.packets_in = s->packets_in;
+    ctx.packets_out = s->packets_out;
+
+    ngx_http_socketio_note_show(s->note, &ctx);
+
+    ngx_http_socketio_request_log(s->data, NULL, NGX_HTTP_OK, 0, &ctx);
 }
 
 
@@ -580,9 +612,8 @@ ngx_http_socketio_op_allowed(ngx_sio_session_t *s, ngx_str_t *nsp)
 static void
 ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so, ngx_uint_t reason)
 {
-    if (so->connected && so->session->ws != NULL) {
-        ngx_http_socketio_websocket_note(so->session->ws, so,
-                                         ngx_http_socketio_backend_user(so));
+    if (so->connected) {
+        ngx_http_socketio_note_take(so, ngx_http_socketio_backend_user(so));
     }
 
     ngx_http_socketio_backend_disconnect(so, reason);

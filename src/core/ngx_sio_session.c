@@ -221,6 +221,10 @@ ngx_sio_session_set_state(ngx_sio_session_t *s,
     }
 
     s->state = state;
+
+    if (state == &ngx_sio_session_websocket) {
+        s->carried = 1;
+    }
 }
 
 
@@ -632,6 +636,10 @@ ngx_sio_session_unref(ngx_sio_session_t *s)
 
     if (s->engine->current == s) {
         s->engine->current = NULL;
+    }
+
+    if (s->note != NULL) {
+        ngx_free(s->note);
     }
 
     ngx_free(s);

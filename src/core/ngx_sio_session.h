@@ -302,6 +302,7 @@ struct ngx_sio_session_s {
     unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
     unsigned                        reason:5;    /* why; PROBING goes on */
+    unsigned                        carried:1;   /* by a WebSocket, at last */
 
     uint64_t                        packets_out;
     uint64_t                        packets_in;
@@ -313,6 +314,8 @@ struct ngx_sio_session_s {
     ngx_queue_t                     all;         /* engine->all */
     ngx_queue_t                     sockets;     /* ngx_sio_socket_t.link */
     void                           *data;        /* the layer above's */
+    void                           *note;        /* likewise, allocated, or NULL:
+                                                    freed with the session */
 
     ngx_sio_out_t                   own;         /* queue while polling */
     ngx_sio_out_t                  *ws_out;      /* queue of ws */
