@@ -229,7 +229,7 @@ ngx_http_socketio_backend_refused(ngx_http_socketio_reply_t *reply,
      */
 
     if (early && s->revision != 3) {
-        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                       "client sent packets behind a connect that was refused");
 
         ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);

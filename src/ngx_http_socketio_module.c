@@ -426,6 +426,7 @@ ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_socketio_loc_conf_t *prev = parent;
     ngx_http_socketio_loc_conf_t *conf = child;
 
+    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_socketio_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_socketio_module);
@@ -492,6 +493,10 @@ ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->session.max_attachments = conf->max_attachments;
     conf->session.websocket = (conf->transports & NGX_HTTP_SOCKETIO_WEBSOCKET)
                               ? 1 : 0;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    conf->session.log = clcf->error_log;
 
     return ngx_http_socketio_merge_handler(cf, prev, conf);
 }

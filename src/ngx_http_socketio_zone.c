@@ -11,6 +11,7 @@ static ngx_int_t ngx_http_socketio_zone_name(ngx_conf_t *cf, ngx_str_t *name);
 static ngx_http_socketio_zone_t *ngx_http_socketio_zone_get(ngx_conf_t *cf,
     ngx_str_t *name);
 static void ngx_http_socketio_zone_adopt(ngx_http_socketio_zone_t *zone);
+static void ngx_http_socketio_zone_flush_logs(ngx_cycle_t *cycle);
 
 
 /*
@@ -337,5 +338,32 @@ ngx_http_socketio_zone_exit_process(ngx_cycle_t *cycle)
         ngx_queue_remove(q);
 
         ngx_http_socketio_worker_done(zone);
+    }
+
+    ngx_http_socketio_zone_flush_logs(cycle);
+}
+
+
+/*
+ * Sessions that ended just now have written lines to the access log.  nginx
+ * has flushed those that are buffered already, its turn comes before ours.
+ */
+
+static void
+ngx_http_socketio_zone_flush_logs(ngx_cycle_t *cycle)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_open_file_t  *file;
+
+    for (part = &cycle->open_files.part; part; part = part->next) {
+
+        file = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (file[i].flush) {
+                file[i].flush(&file[i], cycle->log);
+            }
+        }
     }
 }

@@ -139,7 +139,7 @@ ngx_sio_engine_flush(ngx_event_t *ev)
         e->current = s;
 
         if (s->slow) {
-            ngx_log_error(NGX_LOG_INFO, &e->log, 0,
+            ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                           "client does not read: %uz octets are queued, "
                           "limit is %uz",
                           s->out->bytes, s->conf->send_buffer);

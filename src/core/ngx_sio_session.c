@@ -203,6 +203,24 @@ ngx_sio_session_transport(ngx_sio_session_t *s)
 }
 
 
+ngx_log_t *
+ngx_sio_session_log(ngx_sio_session_t *s)
+{
+    ngx_log_t  *log;
+
+    log = &s->engine->session_log;
+
+    *log = *s->conf->log;
+
+    log->connection = 0;
+    log->handler = s->engine->log.handler;
+    log->data = s->engine->log.data;
+    log->action = NULL;
+
+    return log;
+}
+
+
 void
 ngx_sio_session_set_state(ngx_sio_session_t *s,
     const ngx_sio_session_state_t *state)
@@ -260,7 +278,7 @@ ngx_sio_session_packet(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
             return;
         }
 
-        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                       "client sent a ping, which is the server's part");
 
         ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
@@ -538,6 +556,7 @@ ngx_sio_session_depart(ngx_sio_session_t *s, ngx_uint_t reason,
         return;
     }
 
+    s->reason = reason;
     s->ping_due = 0;
     s->pong_due = 0;
     s->connect_due = 0;
@@ -765,11 +784,11 @@ ngx_sio_session_timeout(ngx_event_t *ev)
     if (ngx_sio_session_is_due(s->state_due)) {
 
         if (s->state == &ngx_sio_session_linger) {
-            ngx_sio_session_end(s, NGX_SIO_REASON_FORCED_CLOSE);
+            ngx_sio_session_end(s, s->reason);
             goto done;
         }
 
-        ngx_log_error(NGX_LOG_INFO, &s->engine->log, NGX_ETIMEDOUT,
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), NGX_ETIMEDOUT,
                       "client did not finish its upgrade");
 
         s->engine->ops->ws_close(s, s->ws, NGX_SIO_REASONS, 1);
@@ -777,7 +796,7 @@ ngx_sio_session_timeout(ngx_event_t *ev)
     }
 
     if (ngx_sio_session_is_due(s->connect_due)) {
-        ngx_log_error(NGX_LOG_INFO, &s->engine->log, NGX_ETIMEDOUT,
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), NGX_ETIMEDOUT,
                       "client joined no namespace");
 
         ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_SERVER_CLOSE);

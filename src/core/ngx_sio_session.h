@@ -108,6 +108,7 @@ typedef struct {
     size_t          send_buffer;        /* octets queued for one client */
     ngx_uint_t      max_attachments;
     unsigned        websocket:1;        /* upgrades are offered */
+    ngx_log_t      *log;                /* where, and how much, is logged */
 } ngx_sio_session_conf_t;
 
 
@@ -204,6 +205,7 @@ struct ngx_sio_engine_s {
                                               the three is ever NULL */
 
     ngx_log_t               log;           /* names engine->current */
+    ngx_log_t               session_log;   /* see ngx_sio_session_log() */
     ngx_sio_session_t      *current;
 
     ngx_rbtree_t            sessions;      /* by id */
@@ -301,7 +303,8 @@ struct ngx_sio_session_s {
     unsigned                        slow:1;      /* over its send buffer */
     unsigned                        failed:1;    /* no memory for its output */
     unsigned                        closing:1;   /* sockets are being ended */
-    unsigned                        reason:5;    /* why; PROBING goes on */
+    unsigned                        reason:5;    /* why; PROBING goes on, or
+                                                    LINGER */
     unsigned                        carried:1;   /* by a WebSocket, at last */
 
     uint64_t                        packets_out;
@@ -314,8 +317,8 @@ struct ngx_sio_session_s {
     ngx_queue_t                     all;         /* engine->all */
     ngx_queue_t                     sockets;     /* ngx_sio_socket_t.link */
     void                           *data;        /* the layer above's */
-    void                           *note;        /* likewise, allocated, or NULL:
-                                                    freed with the session */
+    void                           *note;        /* likewise: NULL, or allocated
+                                                    and freed with this */
 
     ngx_sio_out_t                   own;         /* queue while polling */
     ngx_sio_out_t                  *ws_out;      /* queue of ws */
@@ -446,6 +449,12 @@ void ngx_sio_session_kick(ngx_sio_session_t *s);
 /* A socket's backend has too much, or no longer too much, to do. */
 void ngx_sio_session_pause(ngx_sio_session_t *s);
 void ngx_sio_session_resume(ngx_sio_session_t *s);
+
+/*
+ * For a message about a session, which should be engine->current: the log of
+ * its location.  It is one for all, so pass it on at once.
+ */
+ngx_log_t *ngx_sio_session_log(ngx_sio_session_t *s);
 
 /* "polling" or "websocket". */
 ngx_str_t *ngx_sio_session_transport(ngx_sio_session_t *s);

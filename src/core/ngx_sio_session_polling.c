@@ -134,7 +134,7 @@ ngx_sio_linger_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 {
     if (s->left) {
         ngx_sio_session_release_to(s, w, ngx_sio_msg_packet('6'));
-        ngx_sio_session_end(s, NGX_SIO_REASON_TRANSPORT_CLOSE);
+        ngx_sio_session_end(s, s->reason);
         return;
     }
 
@@ -144,7 +144,7 @@ ngx_sio_linger_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
     }
 
     ngx_sio_session_release_to(s, w, ngx_sio_msg_packet('1'));
-    ngx_sio_session_end(s, NGX_SIO_REASON_FORCED_CLOSE);
+    ngx_sio_session_end(s, s->reason);
 }
 
 
@@ -161,7 +161,7 @@ static void
 ngx_sio_session_overlap(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_sio_waiter_t *other)
 {
-    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+    ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent a second %s while one was served",
                   other == &s->poll ? "GET" : "POST");
 
@@ -455,7 +455,7 @@ ngx_sio_session_continue(ngx_sio_session_t *s)
 static void
 ngx_sio_session_malformed(ngx_sio_session_t *s)
 {
-    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+    ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent a malformed payload");
 
     ngx_sio_session_close(s, NGX_SIO_REASON_PARSE_ERROR);

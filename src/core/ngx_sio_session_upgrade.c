@@ -139,7 +139,7 @@ ngx_sio_websocket_receive(ngx_sio_session_t *s, ngx_uint_t binary,
     ngx_sio_eio_packet_t  pkt;
 
     if (ngx_sio_eio_frame(data, binary, s->revision, &pkt) != NGX_OK) {
-        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                       "client sent a malformed packet");
 
         ngx_sio_session_close(s, NGX_SIO_REASON_PARSE_ERROR);
@@ -197,7 +197,7 @@ ngx_sio_probing_receive(ngx_sio_session_t *s, ngx_uint_t binary,
         }
     }
 
-    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+    ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent an unexpected packet while upgrading");
 
     s->engine->ops->ws_close(s, s->ws, NGX_SIO_REASONS, 1);

@@ -57,7 +57,7 @@ ngx_sio_socket_text(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t *reason)
 
 declined:
 
-    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+    ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent a malformed packet: %s", err);
 
     *reason = NGX_SIO_REASON_FORCED_CLOSE;
@@ -106,7 +106,7 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
     pending = s->pending;
 
     if (pending == NULL) {
-        ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                       "client sent an attachment that belongs to no packet");
 
         *reason = NGX_SIO_REASON_FORCED_CLOSE;
@@ -209,7 +209,7 @@ ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
         return NGX_OK;
     }
 
-    ngx_log_error(NGX_LOG_INFO, &s->engine->log, 0,
+    ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent packet type %ui for namespace \"%V\", "
                   "which it has %s",
                   p->type, &p->nsp, so ? "joined" : "not joined");
