@@ -26,12 +26,18 @@ my $timeout = 30;
 
 my $nginx = SIO::Nginx->new(workers => 4, http => <<'EOF', server => <<'EOS');
     log_format routes '$pid $request_method $status $arg_sid';
+
+    map $socketio_reason $request_only {
+        ""       1;
+        default  "";     # the end of a session
+    }
 EOF
         access_log off;
 
         location /socket.io/ {
             socketio;
-            access_log %%PREFIX%%/routes.log routes buffer=64k;
+            access_log %%PREFIX%%/routes.log routes buffer=64k
+                       if=$request_only;
         }
 
         location /_api/ {
