@@ -1,99 +1,99 @@
 """A chat with rooms: plain Flask, under any number of workers of any kind.
 
-The Socket.IO server is nginx.  What happens on a connection is a POST request
-here, its answer says what shall happen next; the upper half gives that names
-you know from Flask-SocketIO.  Nothing is remembered here: nginx keeps `state`.
+The Socket.IO server is nginx, which asks what shall happen: webhooks.py calls
+one of these functions.  nginx keeps `user` and `state`, store.py the rest.
 """
 
-import base64
-import hmac
-import os
-import time
+from base64 import b64decode
+from hashlib import sha256
 
-from flask import Flask, abort, g, jsonify, request
+from flask import Flask, abort, g
+
+import store
+from webhooks import blueprint, emit, on
 
 app = Flask(__name__)
-key = base64.b64decode(os.environ["SOCKETIO_WEBHOOK_SECRET"][len("whsec_"):])
-handlers = {}
+app.register_blueprint(blueprint)
 
-
-def on(name):
-    return lambda function: handlers.setdefault(name, function)
-
-
-def emit(event, *args, **target):
-    """To the caller unless there is to=, except_=, broadcast= or volatile=."""
-    target["except"] = target.pop("except_", [])
-    g.reply.setdefault("emit", []).append(dict(target, event=event, args=args))
-
-
-@app.post("/socketio")
-def webhook():
-    # Only nginx can sign like this: see the Standard Webhooks specification.
-    stamp = request.headers.get("webhook-timestamp", "")
-    signed = f"{request.headers.get('webhook-id')}.{stamp}.".encode()
-    digest = hmac.digest(key, signed + request.data, "sha256")
-    mine = b"v1," + base64.b64encode(digest)
-    given = request.headers.get("webhook-signature", "").encode().split()
-    fresh = stamp.isdigit() and abs(time.time() - int(stamp)) < 300
-    if not fresh or not any(hmac.compare_digest(mine, one) for one in given):
-        abort(401)
-    hook = request.get_json()
-    args = hook.get("args", [hook["auth"]] if "auth" in hook else [])
-    g.sid, g.state, g.reply = hook["sid"], hook.get("state") or {}, {}
-    handler = handlers.get(hook.get("event", hook["type"]))
-    try:
-        answer = handler(*args) if handler else None
-    except ConnectionRefusedError as error:
-        return jsonify(error={"message": str(error)})
-    if "ack" in hook:
-        g.reply["ack"] = [answer]
-    return jsonify(g.reply)
+IMAGES = [(b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"),
+          (b"GIF8", "image/gif"), (b"RIFF", "image/webp")]
 
 
 def clean(value, limit):
-    return " ".join(value.split())[:limit] if isinstance(value, str) else ""
+    text = value.strip()[:limit] if isinstance(value, str) else ""
+    return text.encode(errors="replace").decode()
+
+
+def word(value):
+    return " ".join(clean(value, 24).split())
+
+
+def digest(text):
+    return sha256(text.encode()).hexdigest()[:20]
 
 
 def enter(room):
-    g.state["room"] = "#" + room      # so that none is named like a sid
-    g.reply.update(state=g.state, join=[g.state["room"]])
-    emit("joined", g.sid, g.state["name"], to=g.state["room"], except_=g.sid)
+    g.state["room"] = word(room) or "lobby"
+    g.reply.update(state=g.state, join="#" + g.state["room"])
+
+
+def tell_people(room):      # browsers believe the highest number
+    number, people = store.move(g.sid, g.user, g.state.get("name"), room)
+    emit("people", number, people, broadcast=True)
 
 
 @on("connect")
-def connect(auth=None):
-    auth = auth if isinstance(auth, dict) else {}
-    g.state["name"] = g.reply["user"] = clean(auth.get("name"), 24)
+def connect(auth):
+    g.state["name"] = word(auth.get("name"))
     if not g.state["name"]:
         raise ConnectionRefusedError("Please tell us your name")
-    enter(clean(auth.get("room"), 24) or "lobby")
+    # Who knows the key is the same person, by whichever connection.
+    g.reply["user"] = digest(clean(auth.get("key"), 64) or g.sid)
+    enter(auth.get("room"))
 
 
 @on("move")
-def move(room):
-    g.reply["leave"] = [g.state["room"]]
-    emit("left", g.sid, to=g.state["room"])
-    enter(clean(room, 24) or "lobby")
-
-
-@on("message")
-def message(text):
-    if isinstance(text, str) and text.strip():
-        emit("message", g.sid, g.state["name"], text.strip()[:2000],
-             to=g.state["room"])
+def move(room=None, *_):
+    g.reply["leave"] = "#" + g.state["room"]
+    enter(room)
 
 
 @on("here")
-def here(newcomer):     # from all who hear "joined": so the newcomer sees them
-    emit("here", g.sid, g.state["name"], g.state["room"], to=str(newcomer))
+def here(*_):       # asked from within the room: nothing is missed in between
+    tell_people(g.state["room"])
+    return {"you": g.user, "messages": store.said(g.state["room"])}
+
+
+@on("message")
+def message(room=None, key=None, text=None, *_):
+    room, text = word(room), clean(text, 2000)
+    coded = g.hook.get("attachments", [])[:1]
+    image = b64decode("".join(coded))
+    type = next((t for magic, t in IMAGES if image.startswith(magic)), None)
+    if coded and (not type or len(image) > 500000):
+        return {"error": "That is not an image, or too large"}
+    if not room or not (text or image):
+        return {"error": "There is nothing in it"}
+    # What was not acknowledged is sent again, with the same key.
+    id = digest(f"{g.user} {clean(key, 64) or g.hook['id']}")
+    said = store.say(id, room, g.user, g.state["name"], text, type, image)
+    emit("message", said, *({"_placeholder": True, "num": 0} for _ in coded),
+         attachments=coded, to="#" + room, except_=g.sid)
+    return said
 
 
 @on("typing")
-def typing():
-    emit("typing", g.sid, to=g.state["room"], except_=g.sid, volatile=True)
+def typing(*_):
+    emit("typing", g.user, g.state["name"], to="#" + g.state["room"],
+         except_=g.sid, volatile=True)
 
 
 @on("disconnect")
 def disconnect():
-    emit("left", g.sid, to=g.state["room"])
+    tell_people(None)
+
+
+@app.get("/image/<id>")
+def image(id):      # for those who come later
+    found = store.image(id) or abort(404)
+    return found["image"], {"Content-Type": found["type"]}

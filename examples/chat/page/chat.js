@@ -1,13 +1,44 @@
-'use strict';
+import { prepare } from './image.js';
+import * as view from './view.js';
 
-const $ = (id) => document.getElementById(id);
+const { $ } = view;
 
-const members = new Map();        // sid -> name, of those in our room
-const typists = new Map();        // sid -> timer
-const rooms = new Set(['lobby', 'kitchen', 'garden']);
+const standing = ['lobby', 'kitchen', 'garden'];
 
-let name = localStorage.getItem('name') || '';
+const key = stored(sessionStorage, 'key') || random();
+
+let name = stored(sessionStorage, 'name');   // of this tab
+let me = '';                      // what the application calls us
 let room = '';                    // '' until we are in
+let asked = '';                   // the room that we have asked for
+let everybody = [];               // [room, user, name]
+let number = 0;                   // of that list
+let present = null;               // user -> name, in this room
+let image = null;                 // to be sent with the next message
+let unseen = 0;                   // messages while nobody looks
+
+const typists = new Map();        // user -> [name, timer]
+const leaving = new Map();        // user -> timer
+
+sessionStorage.setItem('key', key);
+
+
+function stored(storage, item) {
+  return storage.getItem(item) || '';
+}
+
+
+// crypto.randomUUID() is for pages of https only.
+
+function random() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)),
+                    (b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+
+function tidy(text) {
+  return [...text.trim()].slice(0, 24).join('').split(/\s+/).join(' ').trim();
+}
 
 
 // The room stands in the address, so that a link leads into it.
@@ -19,284 +50,465 @@ function wanted() {
     text = decodeURIComponent(text);
   } catch (error) { /* not encoded: as it is */ }
 
-  return text.trim().slice(0, 24) || 'lobby';
+  return tidy(text) || standing[0];
 }
 
+
+// What is not acknowledged is sent again, also by the next connection.  Each
+// message has a key, by which the application knows it.
 
 const socket = io({
   autoConnect: false,
-  // asked for at every attempt: a lost connection comes back into its room
-  auth: (give) => give({ name, room: room || wanted() }),
+  retries: 3,
+  ackTimeout: 8000,
+  auth: (give) => give({ name, key, room: asked = wanted() }),
 });
+
+window.socket = socket;           // to play with, in the browser's console
 
 
 socket.on('connect', () => {
-  enter(room || wanted());
-  status();
+  number = 0;
+  $('app').hidden = false;
+  $('door').close();
+  view.self(name);
 
-  socket.io.engine.once('upgrade', status);
+  for (const event of ['upgrading', 'upgrade', 'upgradeError']) {
+    socket.io.engine.on(event, () => transport(event === 'upgrading'));
+  }
 
-  $('welcome').close();
-  $('chat').hidden = false;
-  $('text').focus();
+  transport(socket.io.engine.upgrading);
+  enter(asked);
+  go();
 });
+
+
+function transport(upgrading) {
+  const now = socket.io.engine.transport.name;
+
+  view.status(upgrading ? 'busy' : 'good',
+              upgrading ? `${now} → websocket` : now);
+}
+
 
 socket.on('connect_error', (error) => {
-  status();
-
   // Refused by the application, which is not tried again by itself.
   if (!socket.active) {
-    welcome(error.message);
+    door(error.message);
+  } else if ($('door').open) {
+    $('error').textContent = 'No answer from the server, trying again…';
   }
 });
 
-socket.on('disconnect', status);
+socket.on('disconnect', (reason) => {
+  view.status('bad', 'reconnecting…');
 
-socket.on('joined', (sid, who) => {
-  members.set(sid, who);
-  people();
-  note(`${who} came in`);
-
-  // Nobody keeps a list: each of us tells the newcomer.
-  socket.emit('here', sid);
-});
-
-socket.on('here', (sid, who, where) => {
-  if (where === `#${room}`) {
-    members.set(sid, who);
-    people();
+  if (reason === 'io server disconnect') {
+    door('The server has closed the connection.');
   }
 });
 
-socket.on('left', (sid) => {
-  const who = members.get(sid);
+socket.io.on('reconnect_attempt', (n) => {
+  view.status('bad', n > 1 ? `reconnecting… (${n})` : 'reconnecting…');
+});
 
-  if (who !== undefined && sid !== socket.id) {
-    members.delete(sid);
-    quiet(sid);
-    people();
-    note(`${who} left`);
+
+// From one room to another; the first one comes with the connection.
+
+function go() {
+  const next = wanted();
+
+  if (next !== room && socket.connected) {
+    socket.emit('move', next, (error) => {
+      if (error) {
+        view.alert(`The way to ${next} is closed at the moment`);
+      } else {
+        enter(next);
+      }
+    });
   }
-});
-
-socket.on('message', (sid, who, text) => {
-  quiet(sid);
-  message(sid, who, text);
-});
-
-socket.on('typing', (sid) => {
-  clearTimeout(typists.get(sid));
-  typists.set(sid, setTimeout(quiet, 3000, sid));
-  typing();
-});
+}
 
 
 function enter(next) {
-  const again = next === room;
-
-  room = next;
-  rooms.add(room);
-
-  members.clear();
-  members.set(socket.id, name);
-  typists.clear();
-
-  document.title = `${room} · Chat`;
-  $('room').textContent = `# ${room}`;
-  $('chat').classList.remove('menu');
-
-  if (!again) {
-    $('messages').replaceChildren();
-    note(`You are in ${room}`);
+  if (next !== room) {
+    room = next;
+    present = null;
+    leaving.forEach(clearTimeout);
+    leaving.clear();
+    view.clear();
   }
 
-  list();
-  people();
-  typing();
+  [...typists.keys()].forEach(quiet);
+  menu(false);
+  title();
+  draw();
+  view.busy(true);
+
+  socket.emit('here', (error, answer) => {
+    if (error) {
+      view.alert('What was said here cannot be shown at the moment');
+    }
+
+    if (error || room !== next) {
+      return;
+    }
+
+    me = answer.you;
+    answer.messages.forEach((m) => show(m));
+    view.busy(false);
+    draw();
+  });
 }
 
 
-function status() {
-  const transport = socket.io.engine?.transport.name;
-
-  $('status').className = socket.connected ? 'online' : '';
-  $('status').textContent = socket.connected ? transport : 'connecting…';
+function title() {
+  document.title = `${unseen ? `(${unseen}) ` : ''}${room} · Chat`;
 }
 
 
-function welcome(error) {
-  $('chat').hidden = true;
-  $('name').value = name;
-  $('error').textContent = error || '';
-
-  if (!$('welcome').open) {
-    $('welcome').showModal();
+socket.on('people', (n, list) => {
+  // Two workers of the application may have answered in another order.
+  if (n > number) {
+    number = n;
+    everybody = list;
+    draw();
   }
-}
-
-
-// Drawing; text is only ever set as text.
-
-function element(tag, className, ...children) {
-  const e = document.createElement(tag);
-
-  e.className = className;
-  e.append(...children);
-
-  return e;
-}
-
-
-function face(who) {
-  const e = element('span', 'face', ([...who][0] ?? '?').toUpperCase());
-  let hue = 0;
-
-  for (const c of who) {
-    hue = (hue * 31 + c.codePointAt(0)) % 360;
-  }
-
-  e.style.background = `hsl(${hue} 45% 45%)`;
-  e.ariaHidden = 'true';
-
-  return e;
-}
-
-
-function add(e) {
-  const box = $('messages');
-  const bottom = box.scrollHeight - box.scrollTop - box.clientHeight < 80;
-
-  box.append(e);
-
-  while (box.childElementCount > 500) {
-    box.firstElementChild.remove();
-  }
-
-  // Who reads further up is left alone.
-  if (bottom) {
-    box.scrollTop = box.scrollHeight;
-  }
-}
-
-
-function note(text) {
-  add(element('li', 'note', text));
-}
-
-
-function message(sid, who, text) {
-  const now = new Date();
-  const time = element('time', '', now.toLocaleTimeString([], {
-    hour: '2-digit', minute: '2-digit',
-  }));
-
-  const e = element('li', 'message', face(who),
-                    element('div', '', element('b', '', who), time),
-                    element('p', '', text));
-  const last = $('messages').lastElementChild;
-
-  e.dataset.sid = sid;
-  e.classList.toggle('own', sid === socket.id);
-  e.classList.toggle('more', last?.dataset.sid === sid);
-
-  add(e);
-}
-
-
-function list() {
-  $('rooms').replaceChildren(...[...rooms].map((r) => {
-    const a = element('a', '', `# ${r}`);
-
-    a.href = `#${encodeURIComponent(r)}`;
-
-    return element('li', r === room ? 'current' : '', a);
-  }));
-}
-
-
-function people() {
-  const sorted = [...members].sort((a, b) => a[1].localeCompare(b[1]));
-
-  $('count').textContent = members.size;
-  $('members').replaceChildren(...sorted.map(([sid, who]) => {
-    return element('li', '', face(who),
-                   sid === socket.id ? `${who} (you)` : who);
-  }));
-}
-
-
-function typing() {
-  const names = [...typists.keys()].map((sid) => members.get(sid))
-    .filter((who) => who !== undefined);
-
-  $('typing').textContent = names.length === 0 ? ''
-    : names.length === 1 ? `${names[0]} is writing…`
-      : `${names.length} people are writing…`;
-}
-
-
-function quiet(sid) {
-  clearTimeout(typists.get(sid));
-  typists.delete(sid);
-  typing();
-}
-
-
-$('enter').addEventListener('submit', (event) => {
-  event.preventDefault();
-
-  // as the application will clean it, so that all of us see the same
-  name = $('name').value.trim().split(/\s+/).join(' ').slice(0, 24);
-  localStorage.setItem('name', name);
-
-  $('error').textContent = '';
-  socket.disconnect().connect();
 });
 
-// The dialog is the only way in.
-$('welcome').addEventListener('cancel', (event) => event.preventDefault());
+
+function draw() {
+  const counts = new Map();
+  const here = new Map();
+
+  for (const [where, user, who] of everybody) {
+    counts.set(where, (counts.get(where) ?? 0) + 1);
+
+    if (where === room) {
+      here.set(user, who);
+    }
+  }
+
+  const others = [...counts.keys()].filter((r) => !standing.includes(r));
+
+  view.rooms([...new Set([...standing, ...others.sort(), room])], counts, room);
+  view.people([...here], me);
+
+  // Our own list of ourselves means that it is about this room.
+  if (here.has(me)) {
+    changes(here);
+  }
+}
+
+
+function changes(here) {
+  for (const [user, who] of here) {
+    const back = leaving.get(user);
+
+    clearTimeout(back);
+    leaving.delete(user);
+
+    if (present && !present.has(user) && !back) {
+      view.note(`${who} came in`);
+    }
+  }
+
+  // Who comes back at once, with a new connection, was not away.
+  for (const [user, who] of present ?? []) {
+    if (!here.has(user)) {
+      quiet(user);
+      leaving.set(user, setTimeout(() => {
+        leaving.delete(user);
+        view.note(`${who} left`);
+      }, 4000));
+    }
+  }
+
+  present = here;
+}
+
+
+socket.on('message', (m, bytes) => {
+  quiet(m.user);
+
+  if (show(m, bytes) && document.hidden) {
+    unseen++;
+    title();
+  }
+});
+
+
+// Also what somebody sends from a shell, where a name and a text are enough.
+
+function show(m, bytes) {
+  if ((m.room ?? room) !== room) {
+    return false;
+  }
+
+  view.message({ at: Date.now(), id: random(), ...m, name: String(m.name) },
+               m.user === me, bytes);
+
+  return true;
+}
+
+
+socket.on('typing', (user, who) => {
+  if (user !== me) {
+    clearTimeout(typists.get(user)?.[1]);
+    typists.set(user, [who, setTimeout(quiet, 3000, user)]);
+    view.typing([...typists.values()].map(([each]) => each));
+  }
+});
+
+
+function quiet(user) {
+  clearTimeout(typists.get(user)?.[1]);
+  typists.delete(user);
+  view.typing([...typists.values()].map(([each]) => each));
+}
+
+
+// Sending
 
 $('send').addEventListener('submit', (event) => {
   event.preventDefault();
 
   const text = $('text').value.trim();
 
-  if (text && socket.connected) {
-    socket.emit('message', text);
+  if (text || image) {
+    send(text, image);
+
     $('text').value = '';
+    fit();
+    attach(null);
     typed = 0;
   }
+
+  $('text').focus();
 });
+
+
+function send(text, attached) {
+  const m = {
+    at: Date.now(), user: me, name, text, type: attached?.type,
+  };
+  const args = [room, random(), text, ...attached ? [attached.bytes] : []];
+  const entry = view.pending(m, attached?.bytes);
+
+  const deliver = () => {
+    socket.emit('message', ...args, (error, answer) => {
+      if (error) {
+        entry.failed(deliver);
+      } else if (answer.error) {
+        entry.refused();
+        view.alert(answer.error);
+      } else {
+        entry.sent(answer);
+      }
+    });
+  };
+
+  deliver();
+}
+
 
 let typed = 0;
 
 $('text').addEventListener('input', () => {
-  if (Date.now() - typed > 2000 && socket.connected) {
+  fit();
+
+  if ($('text').value && Date.now() - typed > 2000) {
     typed = Date.now();
     socket.volatile.emit('typing');
   }
 });
 
-$('move').addEventListener('submit', (event) => {
+$('text').addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    $('send').requestSubmit();
+  }
+});
+
+
+function fit() {
+  $('text').style.height = 'auto';
+  $('text').style.height = `${$('text').scrollHeight}px`;
+}
+
+
+// An image: chosen, dropped or pasted
+
+$('attach').addEventListener('click', () => $('file').click());
+
+$('file').addEventListener('change', () => {
+  choose($('file').files[0]);
+  $('file').value = '';
+});
+
+document.addEventListener('paste', (event) => {
+  const file = event.clipboardData.files[0];
+
+  if (file && room) {
+    event.preventDefault();
+    choose(file);
+  }
+});
+
+for (const type of ['dragenter', 'dragover', 'dragleave', 'drop']) {
+  window.addEventListener(type, (event) => {
+    const over = event.dataTransfer?.types.includes('Files');
+
+    if (over) {
+      event.preventDefault();
+      $('app').classList.toggle('dropping', type === 'dragenter'
+                                            || type === 'dragover');
+    }
+
+    if (over && type === 'drop' && room) {
+      choose(event.dataTransfer.files[0]);
+    }
+  });
+}
+
+
+async function choose(file) {
+  try {
+    attach(file && await prepare(file));
+    $('text').focus();
+  } catch (error) {
+    view.alert(error.message);
+  }
+}
+
+
+function attach(next) {
+  const [img, caption] = $('preview').children;
+
+  URL.revokeObjectURL(img.src);
+  image = next ?? null;
+  $('preview').hidden = !image;
+
+  if (image) {
+    img.src = URL.createObjectURL(new Blob([image.bytes],
+                                           { type: image.type }));
+    caption.textContent = `${image.name} · ${kb(image.bytes.byteLength)}`
+      + (image.before ? `, was ${kb(image.before)}` : '');
+  }
+}
+
+
+function kb(size) {
+  return size < 1e6 ? `${Math.ceil(size / 1000)} kB`
+    : `${(size / 1e6).toFixed(1)} MB`;
+}
+
+$('discard').addEventListener('click', () => {
+  attach(null);
+  $('text').focus();
+});
+
+$('viewer').addEventListener('click', () => $('viewer').close());
+
+
+// The list of rooms and people, which a phone shows on demand
+
+const narrow = matchMedia('(max-width: 46rem)');
+
+function menu(open) {
+  $('app').classList.toggle('menu', open);
+  $('menu').ariaExpanded = String(open);
+  $('side').inert = narrow.matches && !open;
+  $('main').inert = narrow.matches && open;
+
+  if (open) {
+    $('side').querySelector('a')?.focus();
+  }
+}
+
+narrow.addEventListener('change', () => menu(false));
+$('menu').addEventListener('click', () => menu(true));
+$('shade').addEventListener('click', () => menu(false));
+
+$('side').addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') {
+    menu(false);
+    $('menu').focus();
+  }
+});
+
+$('rooms').addEventListener('click', (event) => {
+  // also the one that we are in
+  if (event.target.closest('a')) {
+    menu(false);
+  }
+});
+
+$('new-room').addEventListener('submit', (event) => {
   event.preventDefault();
 
-  if ($('other').value.trim()) {
-    location.hash = encodeURIComponent($('other').value.trim());
-    $('other').value = '';
+  if (tidy($('new-room-name').value)) {
+    location.hash = encodeURIComponent(tidy($('new-room-name').value));
+    $('new-room-name').value = '';
   }
 });
 
-$('menu').addEventListener('click', () => {
-  $('chat').classList.toggle('menu');
-});
+window.addEventListener('hashchange', go);
 
-window.addEventListener('hashchange', () => {
-  const next = wanted();
-
-  if (next !== room && socket.connected) {
-    // The others say who they are after they have heard of us, behind this.
-    socket.emit('move', next, () => enter(next));
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && unseen) {
+    unseen = 0;
+    title();
   }
 });
 
-welcome();
+// A browser may keep the page, connected, for somebody who comes back to it.
+
+window.addEventListener('pagehide', () => socket.disconnect());
+
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted && name) {
+    socket.connect();
+  }
+});
+
+
+// The door
+
+function door(error) {
+  $('name').value = name || stored(localStorage, 'name');
+  $('error').textContent = error || '';
+
+  if (!$('door').open) {
+    $('door').showModal();
+  }
+}
+
+$('enter').addEventListener('submit', (event) => {
+  event.preventDefault();
+
+  name = tidy($('name').value);
+  sessionStorage.setItem('name', name);
+  localStorage.setItem('name', name);
+
+  $('error').textContent = '';
+  socket.disconnect().connect();
+  $('text').focus();
+});
+
+// Who is not in yet has no other way.
+$('door').addEventListener('cancel', (event) => {
+  if (!socket.connected) {
+    event.preventDefault();
+  }
+});
+
+$('rename').addEventListener('click', () => door());
+
+menu(false);
+
+if (name) {
+  socket.connect();
+} else {
+  door();
+}
