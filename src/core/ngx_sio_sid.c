@@ -134,3 +134,42 @@ ngx_sio_sid_find(ngx_rbtree_t *tree, u_char *sid, size_t len)
 
     return NULL;
 }
+
+
+ngx_rbtree_node_t *
+ngx_sio_sid_behind(ngx_rbtree_t *tree, u_char *sid, size_t len)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    found = NULL;
+    node = tree->root;
+
+    while (node != tree->sentinel) {
+
+        if (ngx_sio_sid_compare(sid, ngx_sio_sid_of(node), len) < 0) {
+            found = node;
+            node = node->left;
+
+        } else {
+            node = node->right;
+        }
+    }
+
+    return found;
+}
+
+
+ngx_int_t
+ngx_sio_sid_compare(u_char *a, u_char *b, size_t len)
+{
+    ngx_rbtree_key_t  x, y;
+
+    x = ngx_sio_sid_key(a, len);
+    y = ngx_sio_sid_key(b, len);
+
+    if (x != y) {
+        return (x < y) ? -1 : 1;
+    }
+
+    return ngx_memcmp(a, b, len);
+}

@@ -50,5 +50,14 @@ void ngx_sio_sid_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node,
 ngx_rbtree_node_t *ngx_sio_sid_find(ngx_rbtree_t *tree, u_char *sid,
     size_t len);
 
+/*
+ * The order of the tree, which is the same in all workers: the first node
+ * behind an id, whether that is there or not, or NULL; and how two ids of the
+ * same length compare, as memcmp() would tell.
+ */
+ngx_rbtree_node_t *ngx_sio_sid_behind(ngx_rbtree_t *tree, u_char *sid,
+    size_t len);
+ngx_int_t ngx_sio_sid_compare(u_char *a, u_char *b, size_t len);
+
 
 #endif /* _NGX_SIO_SID_H_INCLUDED_ */
