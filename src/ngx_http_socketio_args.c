@@ -1,6 +1,8 @@
 #include "ngx_http_socketio_args.h"
 
 
+static ngx_uint_t ngx_http_socketio_args_next(ngx_http_request_t *r,
+    u_char **p, u_char **dst, ngx_str_t *name, ngx_str_t *value);
 static u_char *ngx_http_socketio_args_decode(u_char *dst, u_char *src,
     u_char *last);
 static void ngx_http_socketio_args_set(ngx_http_socketio_args_t *a,
@@ -11,54 +13,103 @@ ngx_int_t
 ngx_http_socketio_args_parse(ngx_http_request_t *r,
     ngx_http_socketio_args_t *a)
 {
-    u_char     *dst, *p, *last, *end, *equal;
-    ngx_str_t   name, value, *args;
+    u_char     *dst, *p;
+    ngx_str_t   name, value;
 
     ngx_memzero(a, sizeof(ngx_http_socketio_args_t));
 
     a->revision = 3;
 
-    args = &r->args;
-
-    if (args->len == 0) {
+    if (r->args.len == 0) {
         return NGX_OK;
     }
 
-    dst = ngx_pnalloc(r->pool, args->len);
+    dst = ngx_pnalloc(r->pool, r->args.len);
     if (dst == NULL) {
         return NGX_ERROR;
     }
 
-    last = args->data + args->len;
+    p = r->args.data;
 
-    for (p = args->data; p < last; p = end + 1) {
-
-        end = ngx_strlchr(p, last, '&');
-        if (end == NULL) {
-            end = last;
-        }
-
-        equal = ngx_strlchr(p, end, '=');
-        if (equal == NULL) {
-            equal = end;
-        }
-
-        name.data = dst;
-        dst = ngx_http_socketio_args_decode(dst, p, equal);
-        name.len = dst - name.data;
-
-        value.data = dst;
-
-        if (equal < end) {
-            dst = ngx_http_socketio_args_decode(dst, equal + 1, end);
-        }
-
-        value.len = dst - value.data;
-
+    while (ngx_http_socketio_args_next(r, &p, &dst, &name, &value)) {
         ngx_http_socketio_args_set(a, &name, &value);
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_socketio_args_find(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    u_char     *dst, *p;
+    ngx_str_t   key, decoded;
+
+    ngx_str_null(value);
+
+    if (r->args.len == 0) {
+        return NGX_OK;
+    }
+
+    dst = ngx_pnalloc(r->pool, r->args.len);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = r->args.data;
+
+    while (ngx_http_socketio_args_next(r, &p, &dst, &key, &decoded)) {
+        if (key.len == ngx_strlen(name)
+            && ngx_strncmp(key.data, name, key.len) == 0)
+        {
+            *value = decoded;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Decodes the argument at *p to *dst and steps on; 0: there is none left. */
+
+static ngx_uint_t
+ngx_http_socketio_args_next(ngx_http_request_t *r, u_char **p, u_char **dst,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    u_char  *last, *end, *equal;
+
+    last = r->args.data + r->args.len;
+
+    if (*p >= last) {
+        return 0;
+    }
+
+    end = ngx_strlchr(*p, last, '&');
+    if (end == NULL) {
+        end = last;
+    }
+
+    equal = ngx_strlchr(*p, end, '=');
+    if (equal == NULL) {
+        equal = end;
+    }
+
+    name->data = *dst;
+    *dst = ngx_http_socketio_args_decode(*dst, *p, equal);
+    name->len = *dst - name->data;
+
+    value->data = *dst;
+
+    if (equal < end) {
+        *dst = ngx_http_socketio_args_decode(*dst, equal + 1, end);
+    }
+
+    value->len = *dst - value->data;
+
+    *p = end + 1;
+
+    return 1;
 }
 
 

@@ -33,5 +33,12 @@ typedef struct {
 ngx_int_t ngx_http_socketio_args_parse(ngx_http_request_t *r,
     ngx_http_socketio_args_t *a);
 
+/*
+ * One argument of any request, decoded in the same way; empty: absent.
+ * NGX_OK, NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_socketio_args_find(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+
 
 #endif /* _NGX_HTTP_SOCKETIO_ARGS_H_INCLUDED_ */

@@ -6,12 +6,27 @@
 #include "ngx_http_socketio_worker_private.h"
 #include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_origin.h"
-#include "ngx_http_socketio_wire.h"
+#include "ngx_http_socketio_result.h"
 #include "ngx_sio_pack.h"
+
+
+/* The log while a session was on its way. */
+
+typedef struct {
+    ngx_http_socketio_worker_t  *worker;
+    ngx_sio_session_t           *session;
+    ngx_queue_t                  results;
+} ngx_http_socketio_missed_t;
 
 
 static ngx_int_t ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
     ngx_sio_session_t *s, ngx_sio_waiter_t *waiter, ngx_sio_hub_addr_t to);
+static ngx_sio_session_t *ngx_http_socketio_take_session(
+    ngx_http_socketio_worker_t *w, ngx_http_request_t *r, ngx_str_t *body);
+static void ngx_http_socketio_take_requests(ngx_http_socketio_worker_t *w,
+    ngx_sio_session_t *s);
+static ngx_int_t ngx_http_socketio_take_missed(ngx_http_socketio_worker_t *w,
+    ngx_sio_session_t *s, uint64_t position);
 static void ngx_http_socketio_replay(void *data, ngx_sio_hub_entry_t *e);
 
 
@@ -172,8 +187,16 @@ ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
 
     saved.len = p - saved.data;
 
-    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_SESSION, 0, to, &saved,
-                            1, NULL);
+    rc = ngx_http_socketio_result_depart(w, to);
+
+    if (rc == NGX_OK) {
+        rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_SESSION,
+                                NGX_SIO_HUB_ECHO, to, &saved, 1, NULL);
+        if (rc != NGX_OK) {
+            ngx_http_socketio_result_stay(w);
+        }
+    }
+
     ngx_free(saved.data);
 
     return rc;
@@ -192,6 +215,11 @@ ngx_http_socketio_arrived(ngx_http_socketio_worker_t *w,
     ngx_str_t                    body;
     ngx_sio_waiter_t             waiter;
     ngx_http_socketio_parked_t  *parked;
+
+    if (!ngx_sio_hub_addr_equal(e->to, ngx_sio_hub_self(w->hub))) {
+        ngx_http_socketio_result_departed(w);
+        return;
+    }
 
     if (e->body.len < sizeof(ngx_sio_waiter_t)) {
         return;
@@ -217,13 +245,60 @@ ngx_sio_session_t *
 ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
     ngx_str_t *body)
 {
+    u_char             *pos;
+    uint64_t            position;
+    ngx_int_t           rc;
+    ngx_str_t           rest;
+    ngx_sio_session_t  *s, *open;
+
+    pos = body->data;
+
+    if (ngx_sio_unpack_u64(&pos, body->data + body->len, &position) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    rest.data = pos;
+    rest.len = body->data + body->len - pos;
+
+    s = ngx_http_socketio_take_session(w, r, &rest);
+
+    if (s == NULL) {
+        (void) ngx_http_socketio_take_missed(w, NULL, position);
+        return NULL;
+    }
+
+    ngx_http_socketio_take_requests(w, s);
+
+    ngx_sio_session_ref(s);     /* what it has missed may end it */
+
+    rc = ngx_http_socketio_take_missed(w, s, position);
+
+    open = ngx_sio_session_find(&w->engine, s->sid);
+
+    if (open != NULL && rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "a session is closed: the log went round while it was "
+                      "on its way between two workers");
+
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+        open = NULL;
+    }
+
+    ngx_sio_session_unref(s);
+
+    return open;
+}
+
+
+static ngx_sio_session_t *
+ngx_http_socketio_take_session(ngx_http_socketio_worker_t *w,
+    ngx_http_request_t *r, ngx_str_t *body)
+{
     void                          **srv_conf, **loc_conf;
-    u_char                         *pos, *end, key[NGX_SIO_DIRECTORY_KEY];
-    uint64_t                        position;
-    ngx_str_t                       name, saved, sid;
+    u_char                         *pos, *end;
+    ngx_str_t                       name, saved;
     ngx_sio_session_t              *s;
-    ngx_sio_hub_addr_t              self;
-    ngx_http_socketio_sid_t         parts;
     ngx_http_socketio_origin_t     *o;
     ngx_http_socketio_location_t   *location;
     ngx_http_socketio_loc_conf_t   *lcf;
@@ -231,8 +306,7 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
     pos = body->data;
     end = pos + body->len;
 
-    if (ngx_sio_unpack_u64(&pos, end, &position) != NGX_OK
-        || ngx_sio_unpack_str(&pos, end, &name) != NGX_OK
+    if (ngx_sio_unpack_str(&pos, end, &name) != NGX_OK
         || ngx_sio_unpack_str(&pos, end, &saved) != NGX_OK)
     {
         return NULL;
@@ -274,12 +348,22 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
                       "a session of \"%V\" is lost: it could not be taken "
                       "from another worker", &name);
         ngx_http_socketio_origin_unref(o);
-        return NULL;
     }
 
-    /*
-     * Its former owner did this too, unless it died between the two.
-     */
+    return s;
+}
+
+
+/* Its requests, new ones and those that wait, come here from now on. */
+
+static void
+ngx_http_socketio_take_requests(ngx_http_socketio_worker_t *w,
+    ngx_sio_session_t *s)
+{
+    u_char                   key[NGX_SIO_DIRECTORY_KEY];
+    ngx_str_t                sid;
+    ngx_sio_hub_addr_t       self;
+    ngx_http_socketio_sid_t  parts;
 
     self = ngx_sio_hub_self(w->hub);
 
@@ -288,6 +372,8 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
 
     ngx_http_socketio_key(&sid, &parts, key);
 
+    /* its former owner did this too, unless it died between the two */
+
     if (parts.slot != self.slot || parts.generation != self.generation) {
         (void) ngx_sio_directory_insert(ngx_sio_hub_directory(w->hub), key,
                                         self);
@@ -295,44 +381,66 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
 
     ngx_http_socketio_own(w, &s->poll, self);
     ngx_http_socketio_own(w, &s->post, self);
+}
 
-    /* what was said to all while the session was between two workers */
 
-    if (ngx_sio_hub_replay(w->hub, position, ngx_sio_hub_position(w->hub),
-                           ngx_http_socketio_replay, s)
-        != NGX_OK)
-    {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "a session is closed: the log went round while it was "
-                      "on its way between two workers");
+/*
+ * What was said to all while the session was between two workers.  Whoever
+ * waits for the results was promised one more for each; that holds even if the
+ * session could not be taken, s == NULL.
+ */
 
-        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
-        return NULL;
-    }
+static ngx_int_t
+ngx_http_socketio_take_missed(ngx_http_socketio_worker_t *w,
+    ngx_sio_session_t *s, uint64_t position)
+{
+    ngx_int_t                   rc;
+    ngx_http_socketio_missed_t  missed;
 
-    return s;
+    missed.worker = w;
+    missed.session = s;
+    ngx_queue_init(&missed.results);
+
+    rc = ngx_sio_hub_replay(w->hub, position, ngx_sio_hub_position(w->hub),
+                            ngx_http_socketio_replay, &missed);
+
+    ngx_http_socketio_result_flush(w, &missed.results);
+
+    return rc;
 }
 
 
 static void
 ngx_http_socketio_replay(void *data, ngx_sio_hub_entry_t *e)
 {
-    ngx_sio_session_t *s = data;
+    ngx_http_socketio_missed_t *missed = data;
 
     ngx_http_socketio_worker_t   *w;
+    ngx_http_socketio_effect_t    effect;
     ngx_http_socketio_command_t   cmd;
 
     if (e->kind != NGX_HTTP_SOCKETIO_COMMAND) {
         return;
     }
 
-    w = ngx_http_socketio_session_worker(s);
+    w = missed->worker;
 
     ngx_reset_pool(w->pool);
 
-    if (ngx_http_socketio_command_decode(&e->body, &cmd, w->pool) == NGX_OK) {
-        cmd.only = s;
-        (void) ngx_http_socketio_command_apply(w, &cmd, e->position);
+    if (ngx_http_socketio_command_decode(&e->body, &cmd, w->pool) != NGX_OK) {
+        return;
+    }
+
+    if (missed->session != NULL) {
+        cmd.only = missed->session;
+        ngx_http_socketio_command_apply(w, &cmd, e->position, &effect);
+
+    } else {
+        ngx_memzero(&effect, sizeof(ngx_http_socketio_effect_t));
+    }
+
+    if (ngx_sio_waiter_set(&cmd.count)) {
+        ngx_http_socketio_result_collect(&missed->results, &cmd, &effect);
     }
 }
 

@@ -1,4 +1,5 @@
 #include "ngx_http_socketio_wire.h"
+#include "ngx_http_socketio_list.h"
 #include "ngx_sio_pack.h"
 #include "ngx_sio_packet.h"
 
@@ -7,13 +8,16 @@
 
 typedef struct {
     uint64_t           id;
+    uint64_t           expires;
     ngx_sio_waiter_t   count;
+    uint32_t           tag;
     uint32_t           type;
     uint32_t           flags;
     uint32_t           nto;
     uint32_t           nexcept;
     uint32_t           nrooms;
     uint32_t           nattachments;
+    uint32_t           unused;
 } ngx_http_socketio_command_head_t;
 
 #define NGX_HTTP_SOCKETIO_COMMAND_VOLATILE  0x01
@@ -42,8 +46,8 @@ static void ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data);
 static void ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data);
 static ngx_uint_t ngx_http_socketio_apply_picked(
     ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd);
-static ngx_uint_t ngx_http_socketio_apply_respond(
-    ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd);
+static void ngx_http_socketio_apply_respond(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, ngx_http_socketio_effect_t *effect);
 static ngx_sio_msg_t *ngx_http_socketio_command_msg(
     ngx_http_socketio_command_t *cmd, uint64_t id);
 
@@ -118,6 +122,22 @@ ngx_http_socketio_command_append(ngx_http_socketio_worker_t *w, u_char *head,
 }
 
 
+size_t
+ngx_http_socketio_command_size(ngx_http_socketio_command_t *cmd)
+{
+    size_t      size;
+    ngx_uint_t  i;
+
+    size = ngx_http_socketio_command_length(cmd) + cmd->json.len;
+
+    for (i = 0; i < cmd->nattachments; i++) {
+        size += cmd->attachments[i].len;
+    }
+
+    return size;
+}
+
+
 static size_t
 ngx_http_socketio_command_length(ngx_http_socketio_command_t *cmd)
 {
@@ -154,7 +174,9 @@ ngx_http_socketio_command_write(u_char *p, ngx_http_socketio_command_t *cmd)
     ngx_memzero(&head, sizeof(ngx_http_socketio_command_head_t));
 
     head.id = cmd->id;
+    head.expires = cmd->expires;
     head.count = cmd->count;
+    head.tag = cmd->tag;
     head.type = cmd->type;
     head.flags = (cmd->is_volatile ? NGX_HTTP_SOCKETIO_COMMAND_VOLATILE : 0)
                  | (cmd->close ? NGX_HTTP_SOCKETIO_COMMAND_CLOSE : 0);
@@ -212,7 +234,9 @@ ngx_http_socketio_command_decode(ngx_str_t *body,
     }
 
     cmd->id = head.id;
+    cmd->expires = head.expires;
     cmd->count = head.count;
+    cmd->tag = head.tag;
     cmd->type = head.type;
     cmd->is_volatile = (head.flags & NGX_HTTP_SOCKETIO_COMMAND_VOLATILE)
                        ? 1 : 0;
@@ -321,6 +345,7 @@ ngx_int_t
 ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
     ngx_sio_socket_t *so, ngx_http_socketio_command_t *cmd)
 {
+    ngx_int_t       rc;
     ngx_str_t       sid;
     ngx_sio_msg_t  *msg;
 
@@ -352,8 +377,11 @@ ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
         return NGX_OK;
 
     case NGX_HTTP_SOCKETIO_RESPOND:
-        return ngx_sio_socket_ack(so, cmd->id, &cmd->json, cmd->attachments,
-                                  cmd->nattachments);
+        rc = ngx_sio_socket_ack(so, cmd->id, &cmd->json, cmd->attachments,
+                                cmd->nattachments);
+
+        /* NGX_DECLINED: the API was quicker */
+        return (rc == NGX_ERROR) ? NGX_ERROR : NGX_OK;
 
     default: /* NGX_HTTP_SOCKETIO_KICK */
 
@@ -369,11 +397,14 @@ ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
 }
 
 
-ngx_uint_t
+void
 ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
-    ngx_http_socketio_command_t *cmd, uint64_t position)
+    ngx_http_socketio_command_t *cmd, uint64_t position,
+    ngx_http_socketio_effect_t *effect)
 {
     ngx_http_socketio_applied_t  applied;
+
+    ngx_memzero(effect, sizeof(ngx_http_socketio_effect_t));
 
     switch (cmd->type) {
 
@@ -397,7 +428,8 @@ ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
             ngx_sio_msg_unref(applied.msg);
         }
 
-        return applied.n;
+        effect->matched = applied.n;
+        return;
 
     case NGX_HTTP_SOCKETIO_JOIN:
 
@@ -407,13 +439,27 @@ ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
 
         (void) ngx_sio_rooms_select(&w->engine, &cmd->target,
                                     ngx_http_socketio_apply_join, &applied);
-        return applied.n;
+        effect->matched = applied.n;
+        return;
+
+    case NGX_HTTP_SOCKETIO_LEAVE:
+    case NGX_HTTP_SOCKETIO_KICK:
+        effect->matched = ngx_http_socketio_apply_picked(w, cmd);
+        return;
 
     case NGX_HTTP_SOCKETIO_RESPOND:
-        return ngx_http_socketio_apply_respond(w, cmd);
+        ngx_http_socketio_apply_respond(w, cmd, effect);
+        return;
 
-    default: /* NGX_HTTP_SOCKETIO_LEAVE, NGX_HTTP_SOCKETIO_KICK */
-        return ngx_http_socketio_apply_picked(w, cmd);
+    case NGX_HTTP_SOCKETIO_SOCKETS:
+    case NGX_HTTP_SOCKETIO_SOCKET:
+    case NGX_HTTP_SOCKETIO_ROOMS:
+        ngx_http_socketio_list(w, cmd, effect);
+        return;
+
+    default:
+        /* a newer version of this module writes what we do not know */
+        return;
     }
 }
 
@@ -456,7 +502,8 @@ ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data)
 
     if (applied->failed
         || (cmd->token.len
-            && ngx_sio_socket_expect(so, applied->id, &cmd->token)
+            && ngx_sio_socket_expect(so, applied->id, &cmd->token,
+                                     cmd->expires)
                == NGX_ERROR))
     {
         ngx_sio_session_fail(so->session);
@@ -544,14 +591,15 @@ ngx_http_socketio_apply_picked(ngx_http_socketio_worker_t *w,
 }
 
 
-static ngx_uint_t
+static void
 ngx_http_socketio_apply_respond(ngx_http_socketio_worker_t *w,
-    ngx_http_socketio_command_t *cmd)
+    ngx_http_socketio_command_t *cmd, ngx_http_socketio_effect_t *effect)
 {
+    ngx_int_t          rc;
     ngx_sio_socket_t  *so;
 
     if (cmd->target.nto != 1) {
-        return 0;
+        return;
     }
 
     so = ngx_sio_socket_find(&w->engine, cmd->target.to[0].data,
@@ -560,15 +608,17 @@ ngx_http_socketio_apply_respond(ngx_http_socketio_worker_t *w,
     if (so == NULL || !so->connected
         || (cmd->only != NULL && cmd->only != so->session))
     {
-        return 0;
+        return;
     }
 
-    if (ngx_sio_socket_ack(so, cmd->id, &cmd->json, cmd->attachments,
-                           cmd->nattachments)
-        != NGX_OK)
-    {
+    rc = ngx_sio_socket_ack(so, cmd->id, &cmd->json, cmd->attachments,
+                            cmd->nattachments);
+
+    if (rc == NGX_ERROR) {
         ngx_sio_session_fail(so->session);
+        return;
     }
 
-    return 1;
+    effect->matched = 1;
+    effect->done = (rc == NGX_OK);
 }

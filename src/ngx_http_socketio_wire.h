@@ -21,7 +21,10 @@ typedef enum {
     NGX_HTTP_SOCKETIO_JOIN,
     NGX_HTTP_SOCKETIO_LEAVE,
     NGX_HTTP_SOCKETIO_KICK,        /* disconnect the sockets */
-    NGX_HTTP_SOCKETIO_RESPOND      /* answer the event id of target.to[0] */
+    NGX_HTTP_SOCKETIO_RESPOND,     /* answer the event id of target.to[0] */
+    NGX_HTTP_SOCKETIO_SOCKETS,     /* a page of the sockets, */
+    NGX_HTTP_SOCKETIO_SOCKET,      /* the one with the sid target.to[0], */
+    NGX_HTTP_SOCKETIO_ROOMS        /* or a page of rooms, to cmd->count */
 } ngx_http_socketio_command_e;
 
 
@@ -33,26 +36,42 @@ typedef struct {
                                           the brackets */
     ngx_str_t          *attachments;   /* raw octets */
     ngx_uint_t          nattachments;
-    ngx_str_t           token;         /* EMIT: wants acks, as this token */
+    ngx_str_t           token;         /* EMIT: wants acks, as this token;
+                                          SOCKETS, ROOMS: the page begins
+                                          behind this name, or empty */
     ngx_str_t          *rooms;         /* JOIN, LEAVE */
     ngx_uint_t          nrooms;
-    uint64_t            id;            /* RESPOND */
+    uint64_t            id;            /* RESPOND; SOCKETS, ROOMS: how many
+                                          at most */
+    ngx_msec_t          expires;       /* EMIT with token: nobody waits for
+                                          acks then; 0: never */
     unsigned            is_volatile:1;
     unsigned            close:1;       /* KICK: the transport too */
 
-    ngx_sio_waiter_t    count;         /* whoever wants to know how many
-                                          sockets matched; unset: nobody */
+    ngx_sio_waiter_t    count;         /* whoever wants to know what it did;
+                                          unset: nobody */
+    uint32_t            tag;           /* which of the waiter's commands */
 
     ngx_sio_session_t  *only;          /* applied to this session alone; not
                                           sent; NULL: to all */
 } ngx_http_socketio_command_t;
 
 
+/* What a command did in one worker. */
+
+typedef struct {
+    ngx_uint_t          matched;       /* sockets that it was for */
+    ngx_uint_t          done;          /* RESPOND: ... that awaited it */
+    ngx_uint_t          flags;         /* NGX_HTTP_SOCKETIO_RESULT_... */
+    ngx_str_t           rows;          /* of lists: ngx_http_socketio_list.h;
+                                          allocated from worker->pool */
+} ngx_http_socketio_effect_t;
+
+
 /*
  * Appends the command to the log; every worker of the host applies it when it
  * reads it there, this one included.  With cmd->count set each live worker
- * answers the waiter with kind COMMAND and a body of one uint32_t in host
- * order; *members says which.
+ * answers the waiter, see ngx_http_socketio_result.h; *members says which.
  *
  *   NGX_OK
  *   NGX_BUSY      the log is full: try later
@@ -71,9 +90,13 @@ ngx_int_t ngx_http_socketio_command_send(ngx_http_socketio_worker_t *w,
 ngx_int_t ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
     ngx_sio_socket_t *so, ngx_http_socketio_command_t *cmd);
 
-/* Applies a command to the sockets of this worker; returns how many matched. */
-ngx_uint_t ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
-    ngx_http_socketio_command_t *cmd, uint64_t position);
+/* Octets that it takes in the log. */
+size_t ngx_http_socketio_command_size(ngx_http_socketio_command_t *cmd);
+
+/* Applies a command to the sockets of this worker. */
+void ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, uint64_t position,
+    ngx_http_socketio_effect_t *effect);
 
 /* NGX_OK; NGX_DECLINED: not a command; NGX_ERROR: no memory. */
 ngx_int_t ngx_http_socketio_command_decode(ngx_str_t *body,

@@ -5,9 +5,11 @@
 #include "ngx_http_socketio_note.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_request.h"
+#include "ngx_http_socketio_result.h"
 #include "ngx_http_socketio_websocket.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_pack.h"
+#include "ngx_sio_packet.h"
 
 
 /* how often a draining worker looks whether it may go, msec */
@@ -25,8 +27,6 @@ static void ngx_http_socketio_entry(ngx_sio_hub_t *hub,
     ngx_sio_hub_entry_t *e);
 static void ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_entry_t *e);
-static void ngx_http_socketio_deliver(ngx_http_socketio_worker_t *w,
-    ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
 static void ngx_http_socketio_down(ngx_sio_hub_t *hub,
     ngx_sio_hub_addr_t dead);
 static void ngx_http_socketio_forget(ngx_http_socketio_worker_t *w,
@@ -53,6 +53,10 @@ static void ngx_http_socketio_op_log_polling(ngx_sio_session_t *s,
     ngx_uint_t reason);
 static ngx_uint_t ngx_http_socketio_op_allowed(ngx_sio_session_t *s,
     ngx_str_t *nsp);
+static void ngx_http_socketio_op_event(ngx_sio_socket_t *so, ngx_str_t *event,
+    ngx_str_t *args, uint64_t id, ngx_str_t *attachments, ngx_uint_t n);
+static void ngx_http_socketio_op_ack(ngx_sio_socket_t *so, ngx_sio_ack_t *ack,
+    ngx_str_t *args, ngx_str_t *attachments, ngx_uint_t n);
 static void ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so,
     ngx_uint_t reason);
 static void ngx_http_socketio_op_moved(ngx_sio_session_t *s,
@@ -82,8 +86,8 @@ static const ngx_sio_ops_t  ngx_http_socketio_ops = {
     ngx_http_socketio_op_nsp_close,
     ngx_http_socketio_op_allowed,
     ngx_http_socketio_backend_connect,
-    ngx_http_socketio_backend_event,
-    ngx_http_socketio_backend_ack,
+    ngx_http_socketio_op_event,
+    ngx_http_socketio_op_ack,
     ngx_http_socketio_op_disconnect,
     ngx_http_socketio_backend_save_length,
     ngx_http_socketio_backend_save,
@@ -107,6 +111,7 @@ ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
     w->zone = zone;
 
     ngx_queue_init(&w->answers);
+    ngx_queue_init(&w->departures);
 
     w->answer.handler = ngx_http_socketio_answers;
     w->answer.data = w;
@@ -188,6 +193,7 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
     }
 
     ngx_sio_hub_close(w->hub);
+    ngx_http_socketio_result_reset(w);
     ngx_http_socketio_park_done(w);
     ngx_destroy_pool(w->pool);
     ngx_free(w);
@@ -239,7 +245,8 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
         break;
 
     case NGX_HTTP_SOCKETIO_ANSWER:
-    case NGX_HTTP_SOCKETIO_COUNT:
+    case NGX_HTTP_SOCKETIO_RESULT:
+    case NGX_HTTP_SOCKETIO_ACKED:
         ngx_http_socketio_deliver(w, e->kind, e->from, &e->body);
         break;
 
@@ -270,13 +277,9 @@ static void
 ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_entry_t *e)
 {
-    uint32_t                      n;
-    u_char                        body[sizeof(ngx_sio_waiter_t)
-                                       + sizeof(uint32_t)];
-    ngx_int_t                     rc;
-    ngx_str_t                     part;
-    ngx_sio_hub_addr_t            to;
-    ngx_http_socketio_command_t   cmd;
+    ngx_int_t                    rc;
+    ngx_http_socketio_effect_t   effect;
+    ngx_http_socketio_command_t  cmd;
 
     ngx_reset_pool(w->pool);
 
@@ -292,35 +295,15 @@ ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
         return;
     }
 
-    n = ngx_http_socketio_command_apply(w, &cmd, e->position);
+    ngx_http_socketio_command_apply(w, &cmd, e->position, &effect);
 
-    if (!ngx_sio_waiter_set(&cmd.count)) {
-        return;
-    }
-
-    part.data = body;
-    part.len = sizeof(body);
-
-    ngx_sio_pack_u32(ngx_sio_pack(body, &cmd.count, sizeof(ngx_sio_waiter_t)),
-                     n);
-
-    to = ngx_sio_hub_addr(cmd.count.slot, cmd.count.generation);
-
-    if (ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub))) {
-        ngx_http_socketio_deliver(w, NGX_HTTP_SOCKETIO_COUNT, to, &part);
-        return;
-    }
-
-    if (ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_COUNT, 0, to, &part, 1,
-                           NULL)
-        != NGX_OK)
-    {
-        ngx_http_socketio_full(w, "an answer");
+    if (ngx_sio_waiter_set(&cmd.count)) {
+        ngx_http_socketio_result_send(w, &cmd, &effect);
     }
 }
 
 
-static void
+void
 ngx_http_socketio_deliver(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     ngx_sio_hub_addr_t from, ngx_str_t *body)
 {
@@ -343,9 +326,7 @@ ngx_http_socketio_deliver(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     parked = ngx_http_socketio_parked(w, &waiter);
 
     if (parked != NULL) {
-        parked->answer(parked, kind == NGX_HTTP_SOCKETIO_COUNT
-                               ? NGX_HTTP_SOCKETIO_COMMAND : kind,
-                       from, &rest);
+        parked->answer(parked, kind, from, &rest);
     }
 }
 
@@ -479,6 +460,7 @@ ngx_http_socketio_lost(ngx_sio_hub_t *hub)
 
     ngx_http_socketio_count_here(w);
 
+    ngx_http_socketio_result_reset(w);
     ngx_http_socketio_backend_lost(w);
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_TRANSPORT_ERROR);
@@ -607,6 +589,49 @@ ngx_http_socketio_op_allowed(ngx_sio_session_t *s, ngx_str_t *nsp)
 }
 
 
+/*
+ * What a backend hears of it may answer, in its reply or later; nobody else
+ * could, so without one nothing is remembered.  Whatever waits for a webhook
+ * comes on top of what was heard and not answered.
+ */
+
+static void
+ngx_http_socketio_op_event(ngx_sio_socket_t *so, ngx_str_t *event,
+    ngx_str_t *args, uint64_t id, ngx_str_t *attachments, ngx_uint_t n)
+{
+    ngx_http_socketio_origin_t    *o;
+    ngx_http_socketio_loc_conf_t  *lcf;
+
+    if (id != NGX_SIO_PACKET_NO_ID && so->data != NULL) {
+        o = so->session->data;
+        lcf = o->loc_conf[ngx_http_socketio_module.ctx_index];
+
+        if (ngx_sio_socket_ask(so, id, NGX_SIO_MAX_ASKED + lcf->webhook_queue)
+            != NGX_OK)
+        {
+            ngx_sio_session_close(so->session,
+                                  NGX_SIO_REASON_FORCED_SERVER_CLOSE);
+            return;
+        }
+    }
+
+    ngx_http_socketio_backend_event(so, event, args, id, attachments, n);
+}
+
+
+static void
+ngx_http_socketio_op_ack(ngx_sio_socket_t *so, ngx_sio_ack_t *ack,
+    ngx_str_t *args, ngx_str_t *attachments, ngx_uint_t n)
+{
+    if (ngx_http_socketio_result_is_token(&ack->token)) {
+        ngx_http_socketio_result_acked(so, ack, args, attachments, n);
+
+    } else {
+        ngx_http_socketio_backend_ack(so, ack, args, attachments, n);
+    }
+}
+
+
 /* The access log names the socket that ends last, or ends with its session. */
 
 static void
@@ -616,6 +641,7 @@ ngx_http_socketio_op_disconnect(ngx_sio_socket_t *so, ngx_uint_t reason)
         ngx_http_socketio_note_take(so, ngx_http_socketio_backend_user(so));
     }
 
+    ngx_http_socketio_result_gone(so);
     ngx_http_socketio_backend_disconnect(so, reason);
 }
 
@@ -628,6 +654,7 @@ ngx_http_socketio_op_moved(ngx_sio_session_t *s, ngx_sio_socket_t *so)
     w = ngx_http_socketio_session_worker(s);
 
     if (so != NULL) {
+        ngx_http_socketio_result_moved(so, w->moving_to);
         ngx_http_socketio_backend_moved(so, w->moving_to);
         return;
     }

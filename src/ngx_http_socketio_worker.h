@@ -33,7 +33,8 @@ typedef enum {
     NGX_HTTP_SOCKETIO_SESSION,     /* to the asker: a session, saved */
     NGX_HTTP_SOCKETIO_REPLY,       /* to the owner: a webhook's outcome */
     NGX_HTTP_SOCKETIO_COMMAND,     /* to all: ngx_http_socketio_wire.h */
-    NGX_HTTP_SOCKETIO_COUNT        /* to the waiter: sockets that matched */
+    NGX_HTTP_SOCKETIO_RESULT,      /* to the waiter: what a command did */
+    NGX_HTTP_SOCKETIO_ACKED        /* to the waiter: of a client's answer */
 } ngx_http_socketio_entry_e;
 
 
@@ -56,6 +57,10 @@ struct ngx_http_socketio_worker_s {
     ngx_event_t                 answer;    /* delivers them */
 
     ngx_sio_hub_addr_t          moving_to; /* while a session is moved away */
+    ngx_queue_t                 departures;/* sessions on their way to others;
+                                              ngx_http_socketio_result.c */
+    ngx_uint_t                  calls;     /* of the API that wait here, */
+    size_t                      held;      /* and octets of their answers */
 
     ngx_event_t                 linger;    /* keeps a draining worker until
                                               requests and webhooks are over */

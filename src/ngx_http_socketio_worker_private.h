@@ -81,6 +81,10 @@ void ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
 /* w->answer: delivers what answer_local has queued */
 void ngx_http_socketio_answers(ngx_event_t *ev);
 
+/* An entry for a waiter of this worker; its body begins with the name. */
+void ngx_http_socketio_deliver(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
+    ngx_sio_hub_addr_t from, ngx_str_t *body);
+
 /* The hub was full and could not carry this; logged once a minute. */
 void ngx_http_socketio_full(ngx_http_socketio_worker_t *w, const char *what);
 
@@ -89,7 +93,10 @@ void ngx_http_socketio_full(ngx_http_socketio_worker_t *w, const char *what);
 void ngx_http_socketio_move(ngx_http_socketio_worker_t *w,
     ngx_sio_session_t *s, ngx_http_socketio_routed_t *routed);
 
-/* A session that was asked for is here: SESSION. */
+/*
+ * A session that was asked for is here, or one that we have sent is on its way:
+ * SESSION.
+ */
 void ngx_http_socketio_arrived(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_entry_t *e);
 

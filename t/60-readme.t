@@ -480,22 +480,36 @@ subtest 'reasons of a disconnect' => sub {
 subtest 'errors of the API' => sub {
     my %status = (
         BAD_REQUEST => 400, UNAUTHORIZED => 401, FORBIDDEN => 403,
-        NOT_FOUND => 404, NOT_ALLOWED => 405,
+        NOT_FOUND => 404, NOT_ALLOWED => 405, SOCKETIO_GONE => 410,
         REQUEST_ENTITY_TOO_LARGE => 413, INTERNAL_SERVER_ERROR => 500,
-        NOT_IMPLEMENTED => 501, SERVICE_UNAVAILABLE => 503,
+        SERVICE_UNAVAILABLE => 503, GATEWAY_TIME_OUT => 504,
     );
 
     my %declared;
-    my $text = source('ngx_http_socketio_api.c');
+    my $text = source('ngx_http_socketio_api*.c');
 
-    while ($text =~ /api_error\([^,]+,\s*NGX_HTTP_(\w+),\s*"(\w+)"/g) {
+    while ($text =~ /api_fail\([^,]+,\s*NGX_HTTP_(\w+),\s*"(\w+)"/g) {
         $declared{$2} = $status{$1} // $1;
     }
 
     my %documented = map { $_->[0] =~ /^`([a-z_]+)`$/ ? ($1 => $_->[1]) : () }
-                     rows('HTTP API', 3);
+                     rows('Errors', 3);
 
     is_deeply(\%documented, \%declared, 'all of them, with their status');
+};
+
+
+subtest 'calls of the API' => sub {
+    my ($table) = source('ngx_http_socketio_api_call.c')
+                  =~ /api_ops\[\] = \{(.*?)^\};/ms;
+    my %declared = map { $_ => 1 } $table =~ /ngx_string\("([a-z]+)"\)/g;
+    my %documented;
+
+    for my $row (rows('HTTP API', 2)) {
+        $documented{$_} = 1 for $row->[0] =~ m{`\w+ \.\.\./(\w+)}g;
+    }
+
+    is_deeply(\%documented, \%declared, 'all of them, and no others');
 };
 
 
@@ -774,6 +788,11 @@ subtest 'replies' => sub {
 };
 
 
+# Two clients of the documentation.
+
+my @documented_sid = qw(755BYtaW2eJn_1xs0yWe Lb4x9RkRyVO1YHDGzX2o);
+
+
 # Three clients, two of them in room 42.
 
 sub scene {
@@ -802,11 +821,52 @@ sub scene {
 }
 
 
+# The command with a client's sid for the one that it shows; what it says, with
+# as much in common with what is documented as there can be.  Clients answer
+# what they are asked.
+
+sub played {
+    my ($command, $clients) = @_;
+
+    my ($ann, $bob) = map { $_->sid } @$clients;
+
+    $command =~ s/$documented_sid[0]/$ann/g;
+
+    my $p = SIO::Proc->spawn([ 'sh', '-c', $command ]);
+
+    wait_until(30, sub {
+        my $running = $p->running;
+
+        for my $c (@$clients) {
+            while (my $packet = eval { $c->packet(0) }) {
+                $c->ack($packet, 'pong') if defined $packet->{id};
+            }
+        }
+
+        return !$running;
+    });
+
+    return (shown($p->read_all(5) // '(nothing)', $ann, $bob), $p->stderr);
+}
+
+
+sub shown {
+    my ($out, @sids) = @_;
+
+    $out =~ s/$_/~/g for @sids;
+    $out =~ s/"connected_at":\d{10}\b/"connected_at":0/g;
+
+    return $out;
+}
+
+
 subtest 'the API' => sub {
     my $backend = SIO::Backend->new->start;
     my $nginx = served($backend);
     my $clients = [];
     my $calls = 0;
+
+    $backend->on({ type => 'connect' }, { json => { user => 'u-17' } });
 
     for my $block (blocks('sh', 'HTTP API')) {
         my $before = $calls;
@@ -819,17 +879,22 @@ subtest 'the API' => sub {
             $command =~ s/localhost:8080/"127.0.0.1:" . $nginx->port/e;
             $command =~ s/^curl/curl -s -m 20/;
 
-            my $r = SIO::Proc->run([ 'sh', '-c', $command ]);
+            # its acknowledgement is that of the documented token
+            $backend->clear;
+            $clients->[0]->emit_to('/', 0, 'do it');
+            $backend->wait(1, 5, event => 'do it');
 
-            is($r->{out}, $expected, "line $block->{line}: $expected")
-                or diag("$command\n$r->{err}");
+            my ($out, $err) = played($command, $clients);
+
+            is($out, shown($expected, @documented_sid),
+               "line $block->{line}: $expected") or diag("$command\n$err");
         }
 
         is($calls - $before, scalar(() = $block->{text} =~ /^curl /mg),
            "line $block->{line}: every call has its answer");
     }
 
-    cmp_ok($calls, '>', 10, 'there are some');
+    cmp_ok($calls, '>', 20, 'there are some');
     $nginx->stop;
 };
 

@@ -418,7 +418,7 @@ ngx_sio_rest_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 }
 
 
-/* [namespace, sid, ..., rooms, acks, what the layer above has] */
+/* [namespace, sid, ..., rooms, acks, asked, what the layer above has] */
 
 static size_t
 ngx_sio_sockets_save_length(ngx_sio_session_t *s)
@@ -452,7 +452,8 @@ ngx_sio_socket_save_length(ngx_sio_socket_t *so)
     s = so->session;
 
     len = ngx_sio_pack_str_length(&so->nsp->node.str) + NGX_SIO_SOCKET_SID_LEN
-          + sizeof(uint64_t) + 5 * sizeof(uint32_t)
+          + sizeof(uint64_t) + 6 * sizeof(uint32_t)
+          + (so->asked ? so->asked->n * sizeof(uint64_t) : 0)
           + s->engine->ops->save_length(so);
 
     for (q = ngx_queue_head(&so->rooms);
@@ -468,7 +469,7 @@ ngx_sio_socket_save_length(ngx_sio_socket_t *so)
          q = ngx_queue_next(q))
     {
         ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
-        len += sizeof(uint64_t) + ngx_sio_pack_str_length(&ack->token);
+        len += 2 * sizeof(uint64_t) + ngx_sio_pack_str_length(&ack->token);
     }
 
     return len;
@@ -535,7 +536,14 @@ ngx_sio_socket_save(ngx_sio_socket_t *so, u_char *p)
     {
         ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
         p = ngx_sio_pack_u64(p, ack->id);
+        p = ngx_sio_pack_u64(p, ack->expires);
         p = ngx_sio_pack_str(p, &ack->token);
+    }
+
+    p = ngx_sio_pack_u32(p, so->asked ? so->asked->n : 0);
+
+    if (so->asked != NULL) {
+        p = ngx_sio_pack(p, so->asked->ids, so->asked->n * sizeof(uint64_t));
     }
 
     length = p;
@@ -588,7 +596,7 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 {
     u_char             sid[NGX_SIO_SOCKET_SID_LEN];
     uint32_t           connected, left_own, n;
-    uint64_t           connected_at, id;
+    uint64_t           connected_at, id, expires;
     ngx_str_t          str;
     ngx_sio_socket_t  *so;
 
@@ -632,8 +640,21 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 
     while (n-- > 0) {
         if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
+            || ngx_sio_unpack_u64(pos, end, &expires) != NGX_OK
             || ngx_sio_unpack_str(pos, end, &str) != NGX_OK
-            || ngx_sio_socket_expect(so, id, &str) != NGX_OK)
+            || ngx_sio_socket_expect(so, id, &str, expires) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    while (n-- > 0) {
+        if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
+            || ngx_sio_socket_ask(so, id, UINT32_MAX) != NGX_OK)
         {
             return NGX_DECLINED;
         }

@@ -50,6 +50,7 @@ typedef struct ngx_sio_engine_s   ngx_sio_engine_t;
 typedef struct ngx_sio_session_s  ngx_sio_session_t;
 typedef struct ngx_sio_socket_s   ngx_sio_socket_t;
 typedef struct ngx_sio_ack_s      ngx_sio_ack_t;
+typedef struct ngx_sio_asked_s    ngx_sio_asked_t;
 typedef struct ngx_sio_nsp_s      ngx_sio_nsp_t;
 
 

@@ -6,6 +6,10 @@
 #include "ngx_sio_utf8.h"
 
 
+/* room for the first ids that a client asks about */
+#define NGX_SIO_SOCKET_ASKED  4
+
+
 static ngx_int_t ngx_sio_socket_dispatch(ngx_sio_session_t *s,
     ngx_sio_packet_t *p, ngx_str_t *attachments, ngx_uint_t n,
     ngx_uint_t *reason);
@@ -20,6 +24,8 @@ static ngx_sio_socket_t *ngx_sio_socket_of(ngx_sio_session_t *s,
     ngx_str_t *nsp);
 static ngx_int_t ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text,
     ngx_uint_t n);
+static void ngx_sio_socket_answered(ngx_sio_socket_t *so, ngx_uint_t i);
+static void ngx_sio_socket_forget(ngx_sio_socket_t *so, ngx_sio_ack_t *ack);
 static void ngx_sio_socket_send_error(ngx_sio_session_t *s, ngx_str_t *nsp,
     ngx_str_t *message, ngx_str_t *data);
 static void ngx_sio_socket_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg);
@@ -479,8 +485,11 @@ ngx_sio_socket_free(ngx_sio_socket_t *so)
 
     while (!ngx_queue_empty(&so->acks)) {
         q = ngx_queue_head(&so->acks);
-        ngx_queue_remove(q);
-        ngx_free(ngx_queue_data(q, ngx_sio_ack_t, queue));
+        ngx_sio_socket_forget(so, ngx_queue_data(q, ngx_sio_ack_t, queue));
+    }
+
+    if (so->asked != NULL) {
+        ngx_free(so->asked);
     }
 
     ngx_queue_remove(&so->link);
@@ -612,12 +621,90 @@ ngx_sio_socket_close(ngx_sio_socket_t *so, ngx_uint_t reason)
 
 
 ngx_int_t
+ngx_sio_socket_ask(ngx_sio_socket_t *so, uint64_t id, ngx_uint_t max)
+{
+    size_t            size;
+    ngx_sio_asked_t  *asked, *old;
+
+    old = so->asked;
+
+    if (old == NULL || (old->n == old->size && old->size < max)) {
+
+        size = (old == NULL) ? NGX_SIO_SOCKET_ASKED : 2 * (size_t) old->size;
+        size = ngx_min(size, max);
+
+        asked = ngx_alloc(offsetof(ngx_sio_asked_t, ids)
+                          + size * sizeof(uint64_t), &so->session->engine->log);
+        if (asked == NULL) {
+            return NGX_ERROR;
+        }
+
+        asked->n = 0;
+        asked->size = size;
+
+        if (old != NULL) {
+            asked->n = old->n;
+            ngx_memcpy(asked->ids, old->ids, old->n * sizeof(uint64_t));
+            ngx_free(old);
+        }
+
+        so->asked = asked;
+    }
+
+    asked = so->asked;
+
+    if (asked->n == asked->size) {
+        asked->n--;
+        ngx_memmove(asked->ids, asked->ids + 1, asked->n * sizeof(uint64_t));
+    }
+
+    asked->ids[asked->n++] = id;
+
+    return NGX_OK;
+}
+
+
+/* No longer asked; most sockets wait for nothing and keep no memory for it. */
+
+static void
+ngx_sio_socket_answered(ngx_sio_socket_t *so, ngx_uint_t i)
+{
+    ngx_sio_asked_t  *asked;
+
+    asked = so->asked;
+
+    if (--asked->n == 0) {
+        ngx_free(asked);
+        so->asked = NULL;
+        return;
+    }
+
+    ngx_memmove(asked->ids + i, asked->ids + i + 1,
+                (asked->n - i) * sizeof(uint64_t));
+}
+
+
+ngx_int_t
 ngx_sio_socket_ack(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *args,
     ngx_str_t *attachments, ngx_uint_t n)
 {
     u_char            *p;
+    ngx_uint_t         i;
     ngx_sio_msg_t     *msg;
+    ngx_sio_asked_t   *asked;
     ngx_sio_packet_t   pkt;
+
+    asked = so->asked;
+
+    for (i = 0; asked != NULL && i < asked->n; i++) {
+        if (asked->ids[i] == id) {
+            break;
+        }
+    }
+
+    if (asked == NULL || i == asked->n) {
+        return NGX_DECLINED;
+    }
 
     ngx_memzero(&pkt, sizeof(ngx_sio_packet_t));
 
@@ -637,6 +724,7 @@ ngx_sio_socket_ack(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *args,
     p = ngx_cpymem(p, args->data, args->len);
     *p = ']';
 
+    ngx_sio_socket_answered(so, i);
     ngx_sio_socket_send(so->session, msg);
 
     return NGX_OK;
@@ -671,13 +759,26 @@ ngx_sio_socket_event(ngx_str_t *nsp, uint64_t id, ngx_str_t *json,
 
 
 ngx_int_t
-ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *token)
+ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *token,
+    ngx_msec_t expires)
 {
     ngx_int_t       rc;
-    ngx_queue_t    *q;
+    ngx_queue_t    *q, *next;
     ngx_sio_ack_t  *ack;
 
     rc = NGX_OK;
+
+    for (q = ngx_queue_head(&so->acks);
+         q != ngx_queue_sentinel(&so->acks);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        ack = ngx_queue_data(q, ngx_sio_ack_t, queue);
+
+        if (ngx_sio_ack_expired(ack)) {
+            ngx_sio_socket_forget(so, ack);
+        }
+    }
 
     ack = ngx_alloc(sizeof(ngx_sio_ack_t) + token->len,
                     &so->session->engine->log);
@@ -687,14 +788,12 @@ ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *token)
 
     if (so->nacks == NGX_SIO_MAX_ACKS) {
         q = ngx_queue_head(&so->acks);
-        ngx_queue_remove(q);
-        ngx_free(ngx_queue_data(q, ngx_sio_ack_t, queue));
-
-        so->nacks--;
+        ngx_sio_socket_forget(so, ngx_queue_data(q, ngx_sio_ack_t, queue));
         rc = NGX_BUSY;
     }
 
     ack->id = id;
+    ack->expires = expires;
     ack->token.len = token->len;
     ack->token.data = (u_char *) (ack + 1);
     ngx_memcpy(ack->token.data, token->data, token->len);
@@ -703,6 +802,16 @@ ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id, ngx_str_t *token)
     so->nacks++;
 
     return rc;
+}
+
+
+static void
+ngx_sio_socket_forget(ngx_sio_socket_t *so, ngx_sio_ack_t *ack)
+{
+    ngx_queue_remove(&ack->queue);
+    so->nacks--;
+
+    ngx_free(ack);
 }
 
 

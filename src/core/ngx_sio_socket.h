@@ -24,6 +24,8 @@ struct ngx_sio_socket_s {
     ngx_queue_t             link;          /* session->sockets */
     ngx_queue_t             rooms;         /* ngx_sio_membership_t.of_socket */
     ngx_queue_t             acks;          /* ngx_sio_ack_t that we await */
+    ngx_sio_asked_t        *asked;         /* ids whose answers the client
+                                              awaits; NULL: none */
     time_t                  connected_at;  /* seconds since 1970 */
 
     ngx_rbtree_node_t       node;          /* engine->sockets, by sid, */
@@ -42,12 +44,23 @@ struct ngx_sio_socket_s {
 struct ngx_sio_ack_s {
     ngx_queue_t             queue;         /* socket->acks, oldest first */
     uint64_t                id;            /* on the wire */
+    ngx_msec_t              expires;       /* nobody waits any more; 0: never */
     ngx_str_t               token;         /* allocated with this; what the
                                               asker gave */
 };
 
 
+/* Events of a client that wait for our answer; in order of arrival. */
+
+struct ngx_sio_asked_s {
+    uint32_t                n;
+    uint32_t                size;
+    uint64_t                ids[1];        /* size of them */
+};
+
+
 #define NGX_SIO_MAX_ACKS     1024          /* awaited from one socket */
+#define NGX_SIO_MAX_ASKED    1024          /* ... and by its client */
 
 /*
  * Sockets of one session: a client may not fill the memory of a worker with
@@ -86,8 +99,18 @@ void ngx_sio_socket_disconnect(ngx_sio_socket_t *so);
 void ngx_sio_socket_close(ngx_sio_socket_t *so, ngx_uint_t reason);
 
 /*
+ * The client awaits an answer to its event id.  Beyond max ids the oldest is
+ * forgotten and cannot be answered any more.  NGX_OK; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_sio_socket_ask(ngx_sio_socket_t *so, uint64_t id,
+    ngx_uint_t max);
+
+/*
  * Answers the client's event id; args is what stands inside the brackets.
- * NGX_ERROR: no memory.
+ *
+ *   NGX_OK
+ *   NGX_DECLINED  the client does not await it, or not any more
+ *   NGX_ERROR     no memory
  */
 ngx_int_t ngx_sio_socket_ack(ngx_sio_socket_t *so, uint64_t id,
     ngx_str_t *args, ngx_str_t *attachments, ngx_uint_t n);
@@ -101,12 +124,17 @@ ngx_sio_msg_t *ngx_sio_socket_event(ngx_str_t *nsp, uint64_t id,
     ngx_str_t *json, ngx_str_t *attachments, ngx_uint_t n);
 
 /*
- * Remembers that this socket will answer id.
+ * Remembers that this socket will answer id; what has expired is forgotten.
  * NGX_OK, NGX_BUSY (NGX_SIO_MAX_ACKS awaited: the oldest was forgotten),
  * NGX_ERROR.
  */
 ngx_int_t ngx_sio_socket_expect(ngx_sio_socket_t *so, uint64_t id,
-    ngx_str_t *token);
+    ngx_str_t *token, ngx_msec_t expires);
+
+/* The moment, in ngx_current_msec; 0 is never. */
+#define ngx_sio_ack_expired(ack)                                              \
+    ((ack)->expires != 0                                                      \
+     && (ngx_msec_int_t) ((ack)->expires - ngx_current_msec) <= 0)
 
 /* len may be any; NULL: not here. */
 ngx_sio_socket_t *ngx_sio_socket_find(ngx_sio_engine_t *e, u_char *sid,

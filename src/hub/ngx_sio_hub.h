@@ -51,8 +51,12 @@
 /* kinds from 1 up to here belong to the user of the hub */
 #define NGX_SIO_HUB_MAX_KIND   0xfeff
 
-/* a flag of entries; the others belong to the user of the hub */
+/*
+ * Flags of entries; the others belong to the user of the hub.  With ECHO an
+ * entry for one worker is read by the one who wrote it, too.
+ */
 #define NGX_SIO_HUB_SHIP       0x8000
+#define NGX_SIO_HUB_ECHO       0x4000
 
 
 typedef struct ngx_sio_hub_s  ngx_sio_hub_t;
@@ -72,7 +76,10 @@ typedef struct {
 /* all of them must be set */
 
 typedef struct {
-    /* an entry for everybody or for this worker, also one of its own */
+    /*
+     * An entry for everybody or for this worker, also one of its own; with
+     * NGX_SIO_HUB_ECHO also one that it has sent to another.
+     */
     void  (*entry)(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
 
     /*

@@ -170,9 +170,16 @@ ngx_sio_hub_read(ngx_sio_hub_t *hub)
 ngx_uint_t
 ngx_sio_hub_read_concerned(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e)
 {
-    return e->to_slot == NGX_SIO_HUB_ALL
-           || (e->to_slot == hub->self.slot
-               && e->to_generation == hub->self.generation);
+    if (e->to_slot == NGX_SIO_HUB_ALL
+        || (e->to_slot == hub->self.slot
+            && e->to_generation == hub->self.generation))
+    {
+        return 1;
+    }
+
+    return (e->flags & NGX_SIO_HUB_ECHO)
+           && e->from_slot == hub->self.slot
+           && e->from_generation == hub->self.generation;
 }
 
 
