@@ -270,7 +270,7 @@ ngx_http_socketio_list_write(ngx_http_socketio_page_t *page)
         }
 
         room = page->found[i];
-        members = page->only ? 1 : room->nmembers;
+        members = page->only ? 1 : room->members.n;
 
         p = ngx_sio_pack_str(p, &room->node.str);
         p = ngx_sio_pack_u32(p, sizeof(uint32_t));

@@ -213,19 +213,19 @@ ngx_sio_session_restored(ngx_sio_session_t *s)
 static size_t
 ngx_sio_out_save_length(ngx_sio_out_t *out)
 {
-    size_t               len;
-    ngx_uint_t           i;
-    ngx_sio_out_node_t  *node;
+    size_t          len;
+    ngx_uint_t      i, k;
+    ngx_sio_msg_t  *msg;
 
     len = sizeof(uint32_t);
 
-    for (node = out->head; node != NULL; node = node->next) {
+    for (i = 0; i < out->n; i++) {
+        msg = ngx_sio_out_at(out, i);
 
-        len += 2 * sizeof(uint32_t)
-               + ngx_sio_pack_str_length(&node->msg->text);
+        len += 2 * sizeof(uint32_t) + ngx_sio_pack_str_length(&msg->text);
 
-        for (i = 0; i < node->msg->nattachments; i++) {
-            len += ngx_sio_pack_str_length(&node->msg->attachments[i]);
+        for (k = 0; k < msg->nattachments; k++) {
+            len += ngx_sio_pack_str_length(&msg->attachments[k]);
         }
     }
 
@@ -236,28 +236,21 @@ ngx_sio_out_save_length(ngx_sio_out_t *out)
 static u_char *
 ngx_sio_out_save(ngx_sio_out_t *out, u_char *p)
 {
-    u_char              *count;
-    uint32_t             n;
-    ngx_uint_t           i;
-    ngx_sio_out_node_t  *node;
+    ngx_uint_t      i, k;
+    ngx_sio_msg_t  *msg;
 
-    count = p;
-    p += sizeof(uint32_t);
-    n = 0;
+    p = ngx_sio_pack_u32(p, out->n);
 
-    for (node = out->head; node != NULL; node = node->next) {
+    for (i = 0; i < out->n; i++) {
+        msg = ngx_sio_out_at(out, i);
 
-        p = ngx_sio_pack_u32(p, node->msg->nattachments);
-        p = ngx_sio_pack_str(p, &node->msg->text);
+        p = ngx_sio_pack_u32(p, msg->nattachments);
+        p = ngx_sio_pack_str(p, &msg->text);
 
-        for (i = 0; i < node->msg->nattachments; i++) {
-            p = ngx_sio_pack_str(p, &node->msg->attachments[i]);
+        for (k = 0; k < msg->nattachments; k++) {
+            p = ngx_sio_pack_str(p, &msg->attachments[k]);
         }
-
-        n++;
     }
-
-    ngx_sio_pack_u32(count, n);
 
     return p;
 }

@@ -6,8 +6,8 @@
 #include "ngx_sio_ws.h"
 
 
-/* nodes kept for re-use, so that a busy worker does not call malloc() */
-#define NGX_SIO_OUT_SPARE  4096
+/* what a place in a queue counts for: a ring may be half empty */
+#define NGX_SIO_MSG_PLACE  (2 * sizeof(ngx_sio_msg_t *))
 
 
 static size_t ngx_sio_msg_form_length(ngx_sio_msg_t *msg, ngx_uint_t form);
@@ -17,11 +17,6 @@ static size_t ngx_sio_msg_attachment_length(ngx_str_t *data, ngx_uint_t form);
 static u_char *ngx_sio_msg_attachment_write(u_char *p, ngx_str_t *data,
     ngx_uint_t form);
 static u_char *ngx_sio_msg_frame(u_char *p, ngx_uint_t opcode, size_t len);
-static ngx_sio_out_node_t *ngx_sio_out_node(void);
-
-
-static ngx_sio_out_node_t  *ngx_sio_out_spare;
-static ngx_uint_t           ngx_sio_out_nspare;
 
 
 ngx_sio_msg_t *
@@ -53,7 +48,7 @@ ngx_sio_msg_create(size_t text_len, ngx_str_t *attachments, ngx_uint_t n)
 
     msg->refs = 1;
     msg->nattachments = n;
-    msg->size = sizeof(ngx_sio_out_node_t) + octets + text_len;
+    msg->size = NGX_SIO_MSG_PLACE + octets + text_len;
     msg->attachments = (ngx_str_t *) (msg + 1);
 
     p = (u_char *) (msg->attachments + n);
@@ -318,192 +313,4 @@ ngx_sio_msg_packet(u_char type)
     }
 
     return packets[i];
-}
-
-
-void
-ngx_sio_out_init(ngx_sio_out_t *out, ngx_uint_t form)
-{
-    out->head = NULL;
-    out->tail = &out->head;
-    out->bytes = 0;
-    out->offset = 0;
-    out->form = form;
-}
-
-
-ngx_int_t
-ngx_sio_out_push(ngx_sio_out_t *out, ngx_sio_msg_t *msg)
-{
-    ngx_sio_out_node_t  *node;
-
-    node = ngx_sio_out_node();
-    if (node == NULL) {
-        return NGX_ERROR;
-    }
-
-    node->next = NULL;
-    node->msg = ngx_sio_msg_ref(msg);
-
-    *out->tail = node;
-    out->tail = &node->next;
-    out->bytes += msg->size;
-
-    return NGX_OK;
-}
-
-
-static ngx_sio_out_node_t *
-ngx_sio_out_node(void)
-{
-    ngx_sio_out_node_t  *node;
-
-    node = ngx_sio_out_spare;
-
-    if (node == NULL) {
-        return ngx_alloc(sizeof(ngx_sio_out_node_t), ngx_cycle->log);
-    }
-
-    ngx_sio_out_spare = node->next;
-    ngx_sio_out_nspare--;
-
-    return node;
-}
-
-
-void
-ngx_sio_out_shift(ngx_sio_out_t *out)
-{
-    ngx_sio_out_node_t  *node;
-
-    node = out->head;
-
-    out->head = node->next;
-    out->offset = 0;
-    out->bytes -= node->msg->size;
-
-    if (out->head == NULL) {
-        out->tail = &out->head;
-    }
-
-    ngx_sio_msg_unref(node->msg);
-
-    if (ngx_sio_out_nspare == NGX_SIO_OUT_SPARE) {
-        ngx_free(node);
-        return;
-    }
-
-    node->next = ngx_sio_out_spare;
-    ngx_sio_out_spare = node;
-    ngx_sio_out_nspare++;
-}
-
-
-void
-ngx_sio_out_clear(ngx_sio_out_t *out)
-{
-    while (out->head != NULL) {
-        ngx_sio_out_shift(out);
-    }
-}
-
-
-ngx_int_t
-ngx_sio_out_gather(ngx_sio_out_t *out, struct iovec *vec, ngx_uint_t n)
-{
-    ngx_str_t           *form;
-    ngx_uint_t           i;
-    ngx_sio_out_node_t  *node;
-
-    i = 0;
-
-    for (node = out->head; node != NULL && i < n; node = node->next) {
-
-        form = ngx_sio_msg_form(node->msg, out->form);
-        if (form == NULL) {
-            return NGX_ERROR;
-        }
-
-        vec[i].iov_base = form->data;
-        vec[i].iov_len = form->len;
-        i++;
-    }
-
-    if (i > 0) {
-        vec[0].iov_base = (u_char *) vec[0].iov_base + out->offset;
-        vec[0].iov_len -= out->offset;
-    }
-
-    return i;
-}
-
-
-ngx_uint_t
-ngx_sio_out_sent(ngx_sio_out_t *out, size_t sent)
-{
-    size_t      left;
-    ngx_uint_t  n;
-
-    n = 0;
-
-    while (sent > 0) {
-        left = out->head->msg->forms[out->form].len - out->offset;
-
-        if (sent < left) {
-            out->offset += sent;
-            break;
-        }
-
-        sent -= left;
-        n++;
-
-        ngx_sio_out_shift(out);
-    }
-
-    return n;
-}
-
-
-void
-ngx_sio_out_splice(ngx_sio_out_t *to, ngx_sio_out_t *from)
-{
-    if (from->head == NULL) {
-        return;
-    }
-
-    *to->tail = from->head;
-    to->tail = from->tail;
-    to->bytes += from->bytes;
-
-    ngx_sio_out_init(from, from->form);
-}
-
-
-void
-ngx_sio_out_truncate(ngx_sio_out_t *out)
-{
-    ngx_sio_out_t        rest;
-    ngx_sio_out_node_t  *first;
-
-    if (out->offset == 0) {
-        ngx_sio_out_clear(out);
-        return;
-    }
-
-    first = out->head;
-
-    rest = *out;
-    rest.head = first->next;
-    rest.offset = 0;
-    rest.bytes -= first->msg->size;
-
-    if (rest.head == NULL) {
-        return;
-    }
-
-    first->next = NULL;
-    out->tail = &first->next;
-    out->bytes = first->msg->size;
-
-    ngx_sio_out_clear(&rest);
 }

@@ -1,6 +1,6 @@
 /*
  * Counted messages: encoded once for each wire form, shared by every
- * receiver, and the queue of references that waits in front of a client.
+ * receiver.
  *
  * Layer:      core.  No sockets, no HTTP, no shared memory.
  * Ownership:  a message is shared (counted) and immutable; the forms are
@@ -47,25 +47,6 @@ struct ngx_sio_msg_s {
 };
 
 
-typedef struct ngx_sio_out_node_s  ngx_sio_out_node_t;
-
-struct ngx_sio_out_node_s {
-    ngx_sio_out_node_t  *next;
-    ngx_sio_msg_t       *msg;
-};
-
-
-/* Messages waiting for one client, first in, first out. */
-
-typedef struct {
-    ngx_sio_out_node_t  *head;
-    ngx_sio_out_node_t **tail;         /* &head when empty */
-    size_t               bytes;        /* sum of the sizes */
-    uint32_t             offset;       /* sent of the first, in its form */
-    uint32_t             form;         /* ngx_sio_form_e */
-} ngx_sio_out_t;
-
-
 /*
  * Makes a message with room for text_len octets of text (written by the
  * caller to msg->text.data, which has them all) and copies the attachments.
@@ -91,37 +72,6 @@ ngx_str_t *ngx_sio_msg_form(ngx_sio_msg_t *msg, ngx_uint_t form);
  * for '1' close, '2' ping, '3' pong, '6' noop and 'p' ("3probe").
  */
 ngx_sio_msg_t *ngx_sio_msg_packet(u_char type);
-
-
-void ngx_sio_out_init(ngx_sio_out_t *out, ngx_uint_t form);
-
-/* Shares msg.  NGX_OK, or NGX_ERROR: no memory, nothing was taken. */
-ngx_int_t ngx_sio_out_push(ngx_sio_out_t *out, ngx_sio_msg_t *msg);
-
-/* Takes the first message off and drops its reference. */
-void ngx_sio_out_shift(ngx_sio_out_t *out);
-
-/* Drops everything that waits. */
-void ngx_sio_out_clear(ngx_sio_out_t *out);
-
-/* The same, but a message that has been sent in part stays. */
-void ngx_sio_out_truncate(ngx_sio_out_t *out);
-
-/*
- * Fills at most n vectors with what is to be written next, the first one
- * without the part that has been sent.  Returns how many; 0: empty;
- * NGX_ERROR: no memory for a form.
- */
-ngx_int_t ngx_sio_out_gather(ngx_sio_out_t *out, struct iovec *vec,
-    ngx_uint_t n);
-
-/* Takes sent octets off; returns how many messages that finished. */
-ngx_uint_t ngx_sio_out_sent(ngx_sio_out_t *out, size_t sent);
-
-/* Moves all of from behind what waits in to; to keeps its form. */
-void ngx_sio_out_splice(ngx_sio_out_t *to, ngx_sio_out_t *from);
-
-#define ngx_sio_out_empty(out)  ((out)->head == NULL)
 
 
 #endif /* _NGX_SIO_MSG_H_INCLUDED_ */

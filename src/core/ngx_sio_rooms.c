@@ -3,6 +3,10 @@
 #include "ngx_sio_rooms.h"
 
 
+/* sockets visited while memory answers, with something to spare */
+#define NGX_SIO_ROOMS_AHEAD  8
+
+
 typedef struct {
     ngx_sio_socket_t  **sockets;
     ngx_uint_t          n;
@@ -11,15 +15,31 @@ typedef struct {
 } ngx_sio_rooms_picked_t;
 
 
+typedef struct {
+    uint64_t            mark;      /* of those who have been visited */
+    ngx_uint_t          n;
+    ngx_sio_select_pt   handler;
+    void               *data;
+} ngx_sio_rooms_walk_t;
+
+
 static ngx_sio_room_t *ngx_sio_room_find(ngx_sio_nsp_t *nsp, ngx_str_t *name);
 static ngx_sio_room_t *ngx_sio_room_create(ngx_sio_nsp_t *nsp,
     ngx_str_t *name);
+static void ngx_sio_room_vacate(ngx_sio_nsp_t *nsp, ngx_sio_room_t *room);
 static ngx_sio_membership_t *ngx_sio_membership_find(ngx_sio_socket_t *so,
     ngx_sio_room_t *room);
-static void ngx_sio_membership_remove(ngx_sio_membership_t *m);
+static void ngx_sio_membership_remove(ngx_sio_socket_t *so,
+    ngx_sio_membership_t *m);
 static ngx_sio_socket_t *ngx_sio_rooms_own(ngx_sio_nsp_t *nsp,
     ngx_str_t *name);
 static ngx_uint_t ngx_sio_rooms_is_own(ngx_sio_socket_t *so, ngx_str_t *name);
+static void ngx_sio_rooms_walk(ngx_sio_rooms_walk_t *walk,
+    ngx_sio_roster_t *roster);
+static ngx_inline void ngx_sio_rooms_visit(ngx_sio_rooms_walk_t *walk,
+    ngx_sio_socket_t *so);
+static ngx_inline void ngx_sio_rooms_prefetch(ngx_sio_roster_t *roster,
+    ngx_uint_t i);
 static void ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name,
     uint64_t mark);
 static void ngx_sio_rooms_pick_handler(ngx_sio_socket_t *so, void *data);
@@ -44,6 +64,11 @@ ngx_sio_nsp_get(ngx_sio_engine_t *e, ngx_str_t *name)
     nsp = ngx_sio_nsp_find(e, name);
 
     if (nsp != NULL) {
+
+        if (ngx_sio_roster_reserve(&nsp->sockets, nsp->refs + 1) != NGX_OK) {
+            return NULL;
+        }
+
         nsp->refs++;
         return nsp;
     }
@@ -59,11 +84,17 @@ ngx_sio_nsp_get(ngx_sio_engine_t *e, ngx_str_t *name)
     nsp->node.node.key = ngx_crc32_short(name->data, name->len);
 
     nsp->engine = e;
-    nsp->nsockets = 0;
-    nsp->index = e->ops->nsp_open(e, name);
     nsp->refs = 1;
 
-    ngx_queue_init(&nsp->sockets);
+    ngx_sio_roster_init(&nsp->sockets);
+
+    if (ngx_sio_roster_reserve(&nsp->sockets, 1) != NGX_OK) {
+        ngx_free(nsp);
+        return NULL;
+    }
+
+    nsp->index = e->ops->nsp_open(e, name);
+
     ngx_rbtree_init(&nsp->rooms, &nsp->sentinel, ngx_str_rbtree_insert_value);
 
     ngx_rbtree_insert(&e->nsps, &nsp->node.node);
@@ -76,12 +107,14 @@ void
 ngx_sio_nsp_unref(ngx_sio_nsp_t *nsp)
 {
     if (--nsp->refs > 0) {
+        ngx_sio_roster_shrink(&nsp->sockets, nsp->refs);
         return;
     }
 
     nsp->engine->ops->nsp_close(nsp->engine, nsp->index);
 
     ngx_rbtree_delete(&nsp->engine->nsps, &nsp->node.node);
+    ngx_sio_roster_done(&nsp->sockets);
     ngx_free(nsp);
 }
 
@@ -93,8 +126,9 @@ ngx_sio_rooms_enter(ngx_sio_socket_t *so)
 
     e = so->nsp->engine;
 
-    ngx_queue_insert_tail(&so->nsp->sockets, &so->member);
-    so->nsp->nsockets++;
+    /* its place was reserved by ngx_sio_nsp_get() */
+
+    (void) ngx_sio_roster_insert(&so->nsp->sockets, so, &so->place);
 
     e->gauges[NGX_SIO_GAUGE_SOCKETS]++;
     e->named[so->nsp->index]++;
@@ -111,12 +145,11 @@ ngx_sio_rooms_exit(ngx_sio_socket_t *so)
 
     while (!ngx_queue_empty(&so->rooms)) {
         q = ngx_queue_head(&so->rooms);
-        ngx_sio_membership_remove(
+        ngx_sio_membership_remove(so,
             ngx_queue_data(q, ngx_sio_membership_t, of_socket));
     }
 
-    ngx_queue_remove(&so->member);
-    so->nsp->nsockets--;
+    ngx_sio_roster_remove(&so->nsp->sockets, so->place);
 
     e->gauges[NGX_SIO_GAUGE_SOCKETS]--;
     e->named[so->nsp->index]--;
@@ -152,22 +185,21 @@ ngx_sio_rooms_join(ngx_sio_socket_t *so, ngx_str_t *name)
 
     m = ngx_alloc(sizeof(ngx_sio_membership_t), ngx_cycle->log);
 
-    if (m == NULL) {
-        if (room->nmembers == 0) {
-            ngx_rbtree_delete(&so->nsp->rooms, &room->node.node);
-            ngx_free(room);
+    if (m == NULL
+        || ngx_sio_roster_insert(&room->members, so, &m->place) != NGX_OK)
+    {
+        if (m != NULL) {
+            ngx_free(m);
         }
+
+        ngx_sio_room_vacate(so->nsp, room);
 
         return NGX_ERROR;
     }
 
     m->room = room;
-    m->socket = so;
 
-    ngx_queue_insert_tail(&room->members, &m->of_room);
     ngx_queue_insert_tail(&so->rooms, &m->of_socket);
-
-    room->nmembers++;
     so->nrooms++;
 
     return NGX_OK;
@@ -199,7 +231,7 @@ ngx_sio_rooms_leave(ngx_sio_socket_t *so, ngx_str_t *name)
         return NGX_DECLINED;
     }
 
-    ngx_sio_membership_remove(m);
+    ngx_sio_membership_remove(so, m);
 
     return NGX_OK;
 }
@@ -231,8 +263,7 @@ ngx_sio_room_create(ngx_sio_nsp_t *nsp, ngx_str_t *name)
     ngx_memcpy(room->node.str.data, name->data, name->len);
     room->node.node.key = ngx_crc32_short(name->data, name->len);
 
-    room->nmembers = 0;
-    ngx_queue_init(&room->members);
+    ngx_sio_roster_init(&room->members);
 
     ngx_rbtree_insert(&nsp->rooms, &room->node.node);
 
@@ -240,24 +271,41 @@ ngx_sio_room_create(ngx_sio_nsp_t *nsp, ngx_str_t *name)
 }
 
 
-/* Walks the shorter of the two lists. */
+/* The room ends with its last member. */
+
+static void
+ngx_sio_room_vacate(ngx_sio_nsp_t *nsp, ngx_sio_room_t *room)
+{
+    if (room->members.n > 0) {
+        ngx_sio_roster_shrink(&room->members, room->members.n);
+        return;
+    }
+
+    ngx_rbtree_delete(&nsp->rooms, &room->node.node);
+    ngx_sio_roster_done(&room->members);
+    ngx_free(room);
+}
+
+
+/* Walks the shorter of the two: its rooms, or the members. */
 
 static ngx_sio_membership_t *
 ngx_sio_membership_find(ngx_sio_socket_t *so, ngx_sio_room_t *room)
 {
-    ngx_queue_t           *q;
-    ngx_sio_membership_t  *m;
+    ngx_uint_t               i;
+    ngx_queue_t             *q;
+    ngx_sio_membership_t    *m;
+    ngx_sio_roster_entry_t  *entry;
 
-    if (room->nmembers < so->nrooms) {
+    if (room->members.n < so->nrooms) {
 
-        for (q = ngx_queue_head(&room->members);
-             q != ngx_queue_sentinel(&room->members);
-             q = ngx_queue_next(q))
-        {
-            m = ngx_queue_data(q, ngx_sio_membership_t, of_room);
+        for (i = 0; i < room->members.n; i++) {
+            entry = &room->members.entries[i];
 
-            if (m->socket == so) {
-                return m;
+            if (entry->socket == so) {
+                return (ngx_sio_membership_t *)
+                       ((u_char *) entry->place
+                        - offsetof(ngx_sio_membership_t, place));
             }
         }
 
@@ -280,21 +328,13 @@ ngx_sio_membership_find(ngx_sio_socket_t *so, ngx_sio_room_t *room)
 
 
 static void
-ngx_sio_membership_remove(ngx_sio_membership_t *m)
+ngx_sio_membership_remove(ngx_sio_socket_t *so, ngx_sio_membership_t *m)
 {
-    ngx_sio_room_t  *room;
+    ngx_sio_roster_remove(&m->room->members, m->place);
+    ngx_sio_room_vacate(so->nsp, m->room);
 
-    room = m->room;
-
-    ngx_queue_remove(&m->of_room);
     ngx_queue_remove(&m->of_socket);
-
-    m->socket->nrooms--;
-
-    if (--room->nmembers == 0) {
-        ngx_rbtree_delete(&m->socket->nsp->rooms, &room->node.node);
-        ngx_free(room);
-    }
+    so->nrooms--;
 
     ngx_free(m);
 }
@@ -338,88 +378,115 @@ ngx_uint_t
 ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
     ngx_sio_select_pt handler, void *data)
 {
-    uint64_t               mark;
-    ngx_uint_t             i, n;
-    ngx_queue_t           *q;
-    ngx_sio_nsp_t         *nsp;
-    ngx_sio_room_t        *room;
-    ngx_sio_socket_t      *so;
-    ngx_sio_membership_t  *m;
+    ngx_uint_t            i;
+    ngx_sio_nsp_t        *nsp;
+    ngx_sio_room_t       *room;
+    ngx_sio_socket_t     *so;
+    ngx_sio_rooms_walk_t  walk;
 
     nsp = ngx_sio_nsp_find(e, &t->nsp);
     if (nsp == NULL) {
         return 0;
     }
 
-    n = 0;
-    mark = ++e->mark;
+    walk.mark = ++e->mark;
+    walk.handler = handler;
+    walk.data = data;
+    walk.n = 0;
 
     for (i = 0; i < t->nexcept; i++) {
-        ngx_sio_rooms_exclude(nsp, &t->except[i], mark);
+        ngx_sio_rooms_exclude(nsp, &t->except[i], walk.mark);
     }
 
     if (t->nto == 0) {
-
-        for (q = ngx_queue_head(&nsp->sockets);
-             q != ngx_queue_sentinel(&nsp->sockets);
-             q = ngx_queue_next(q))
-        {
-            so = ngx_queue_data(q, ngx_sio_socket_t, member);
-
-            ngx_sio_prefetch(ngx_queue_next(q));
-            ngx_sio_prefetch(so->session);
-
-            if (so->mark != mark) {
-                so->mark = mark;
-                n++;
-                handler(so, data);
-            }
-        }
-
-        return n;
+        ngx_sio_rooms_walk(&walk, &nsp->sockets);
+        return walk.n;
     }
 
     for (i = 0; i < t->nto; i++) {
 
         so = ngx_sio_rooms_own(nsp, &t->to[i]);
 
-        if (so != NULL && so->mark != mark) {
-            so->mark = mark;
-            n++;
-            handler(so, data);
+        if (so != NULL) {
+            ngx_sio_rooms_visit(&walk, so);
         }
 
         room = ngx_sio_room_find(nsp, &t->to[i]);
-        if (room == NULL) {
-            continue;
-        }
 
-        for (q = ngx_queue_head(&room->members);
-             q != ngx_queue_sentinel(&room->members);
-             q = ngx_queue_next(q))
-        {
-            m = ngx_queue_data(q, ngx_sio_membership_t, of_room);
-            so = m->socket;
-
-            if (so->mark != mark) {
-                so->mark = mark;
-                n++;
-                handler(so, data);
-            }
+        if (room != NULL) {
+            ngx_sio_rooms_walk(&walk, &room->members);
         }
     }
 
-    return n;
+    return walk.n;
+}
+
+
+static void
+ngx_sio_rooms_walk(ngx_sio_rooms_walk_t *walk, ngx_sio_roster_t *roster)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < roster->n; i++) {
+        ngx_sio_rooms_prefetch(roster, i);
+        ngx_sio_rooms_visit(walk, roster->entries[i].socket);
+    }
+}
+
+
+static ngx_inline void
+ngx_sio_rooms_visit(ngx_sio_rooms_walk_t *walk, ngx_sio_socket_t *so)
+{
+    if (so->mark != walk->mark) {
+        so->mark = walk->mark;
+        walk->n++;
+        walk->handler(so, walk->data);
+    }
+}
+
+
+/*
+ * What the handler touches of those to come is fetched from memory, one step
+ * after the other, while it is at work for those before them.
+ */
+
+static ngx_inline void
+ngx_sio_rooms_prefetch(ngx_sio_roster_t *roster, ngx_uint_t i)
+{
+    ngx_sio_session_t  *s;
+
+    if (i + 3 * NGX_SIO_ROOMS_AHEAD < roster->n) {
+        ngx_sio_prefetch(roster->entries[i + 3 * NGX_SIO_ROOMS_AHEAD].socket);
+    }
+
+    if (i + 2 * NGX_SIO_ROOMS_AHEAD < roster->n) {
+        s = roster->entries[i + 2 * NGX_SIO_ROOMS_AHEAD].socket->session;
+
+        ngx_sio_prefetch(s);
+        ngx_sio_prefetch((u_char *) s + 64);
+    }
+
+    if (i + NGX_SIO_ROOMS_AHEAD < roster->n) {
+        s = roster->entries[i + NGX_SIO_ROOMS_AHEAD].socket->session;
+
+        ngx_sio_prefetch(s->out);
+        ngx_sio_prefetch((u_char *) s->out + sizeof(ngx_sio_out_t) - 1);
+    }
+
+    if (i + NGX_SIO_ROOMS_AHEAD / 2 < roster->n) {
+        s = roster->entries[i + NGX_SIO_ROOMS_AHEAD / 2].socket->session;
+
+        ngx_sio_prefetch(ngx_sio_out_next(s->out));
+    }
 }
 
 
 static void
 ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name, uint64_t mark)
 {
-    ngx_queue_t           *q;
-    ngx_sio_room_t        *room;
-    ngx_sio_socket_t      *so;
-    ngx_sio_membership_t  *m;
+    ngx_uint_t         i;
+    ngx_sio_room_t    *room;
+    ngx_sio_socket_t  *so;
 
     so = ngx_sio_rooms_own(nsp, name);
 
@@ -432,12 +499,8 @@ ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name, uint64_t mark)
         return;
     }
 
-    for (q = ngx_queue_head(&room->members);
-         q != ngx_queue_sentinel(&room->members);
-         q = ngx_queue_next(q))
-    {
-        m = ngx_queue_data(q, ngx_sio_membership_t, of_room);
-        m->socket->mark = mark;
+    for (i = 0; i < room->members.n; i++) {
+        room->members.entries[i].socket->mark = mark;
     }
 }
 

@@ -6,10 +6,10 @@
  *             members; a membership belongs to its socket.
  * Reference:  protocol.md 5, "Identity" and "Target set".
  *
- *     nsp "/chat" --+-- sockets -- so1 -- so2 -- so3
- *                   |               |      |
- *                   +-- room "a" -- m -----m        m links a room and a
- *                   +-- room "b" -- m               socket, in both lists
+ *     nsp "/chat" --+-- sockets | so1 | so2 | so3 |
+ *                   |              |     |
+ *                   +-- room "a"   m     m        so1 and so2; in each
+ *                   +-- room "b"   m              membership, the place there
  */
 
 
@@ -17,16 +17,17 @@
 #define _NGX_SIO_ROOMS_H_INCLUDED_
 
 
+#include "ngx_sio_roster.h"
 #include "ngx_sio_socket.h"
 
 
 struct ngx_sio_nsp_s {
     ngx_str_node_t          node;          /* engine->nsps; str is the name */
     ngx_sio_engine_t       *engine;
-    ngx_queue_t             sockets;       /* connected ones */
-    ngx_uint_t              nsockets;
+    ngx_sio_roster_t        sockets;       /* connected ones */
     ngx_uint_t              index;         /* of engine->named */
-    ngx_uint_t              refs;          /* sockets, pending ones too */
+    ngx_uint_t              refs;          /* sockets, pending ones too: there
+                                              is a place for each */
     ngx_rbtree_t            rooms;
     ngx_rbtree_node_t       sentinel;
 };
@@ -34,16 +35,14 @@ struct ngx_sio_nsp_s {
 
 typedef struct {
     ngx_str_node_t          node;          /* nsp->rooms; str is the name */
-    ngx_queue_t             members;       /* ngx_sio_membership_t.of_room */
-    ngx_uint_t              nmembers;
+    ngx_sio_roster_t        members;       /* never empty */
 } ngx_sio_room_t;
 
 
 typedef struct {
-    ngx_queue_t             of_room;
     ngx_queue_t             of_socket;
     ngx_sio_room_t         *room;
-    ngx_sio_socket_t       *socket;
+    uint32_t                place;         /* in room->members */
 } ngx_sio_membership_t;
 
 

@@ -42,7 +42,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "ngx_sio_msg.h"
+#include "ngx_sio_out.h"
 #include "ngx_sio_sid.h"
 
 

@@ -530,15 +530,15 @@ ngx_sio_session_release_to(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
 static ngx_uint_t
 ngx_sio_session_poll_form(ngx_sio_session_t *s)
 {
-    ngx_sio_out_node_t  *node;
+    ngx_uint_t  i;
 
     if (s->revision == 4) {
         return NGX_SIO_FORM_POLL;
     }
 
     if (!s->b64) {
-        for (node = s->own.head; node != NULL; node = node->next) {
-            if (node->msg->nattachments) {
+        for (i = 0; i < s->own.n; i++) {
+            if (ngx_sio_out_at(&s->own, i)->nattachments) {
                 return NGX_SIO_FORM_POLL3_BIN;
             }
         }
@@ -557,24 +557,25 @@ static ngx_int_t
 ngx_sio_session_write_answer(ngx_sio_session_t *s, ngx_str_t *body,
     ngx_uint_t form, ngx_sio_msg_t *last)
 {
-    size_t               len;
-    u_char              *p;
-    ngx_str_t           *piece;
-    ngx_uint_t           n, packets;
-    ngx_sio_out_node_t  *node;
+    size_t          len;
+    u_char         *p;
+    ngx_str_t      *piece;
+    ngx_uint_t      n, packets;
+    ngx_sio_msg_t  *msg;
 
     len = 0;
-    n = 0;
     packets = (last != NULL);
 
-    for (node = s->own.head; node != NULL; node = node->next) {
+    for (n = 0; n < s->own.n; n++) {
 
-        piece = ngx_sio_msg_form(node->msg, form);
+        msg = ngx_sio_out_at(&s->own, n);
+
+        piece = ngx_sio_msg_form(msg, form);
         if (piece == NULL) {
             return NGX_ERROR;
         }
 
-        packets += 1 + node->msg->nattachments;
+        packets += 1 + msg->nattachments;
 
         if (n > 0
             && (len + 1 + piece->len > s->engine->max_answer
@@ -585,7 +586,6 @@ ngx_sio_session_write_answer(ngx_sio_session_t *s, ngx_str_t *body,
         }
 
         len += piece->len + 1;
-        n++;
     }
 
     if (last != NULL) {
@@ -609,7 +609,7 @@ ngx_sio_session_write_answer(ngx_sio_session_t *s, ngx_str_t *body,
             *p++ = NGX_SIO_EIO_SEPARATOR;
         }
 
-        piece = &s->own.head->msg->forms[form];
+        piece = &ngx_sio_out_at(&s->own, 0)->forms[form];
         p = ngx_cpymem(p, piece->data, piece->len);
 
         ngx_sio_out_shift(&s->own);

@@ -256,7 +256,7 @@ ngx_sio_session_upgrade(ngx_sio_session_t *s)
         ngx_sio_session_release(s, ngx_sio_msg_packet('6'));
     }
 
-    ngx_sio_out_splice(s->ws_out, &s->own);
+    s->failed |= (ngx_sio_out_splice(s->ws_out, &s->own) != NGX_OK);
     s->out = s->ws_out;
 
     if (s->closing) {

@@ -15,7 +15,6 @@
 
 
 struct ngx_sio_socket_s {
-    ngx_queue_t             member;        /* nsp->sockets once connected */
     uint64_t                mark;          /* see ngx_sio_rooms_select() */
     ngx_sio_session_t      *session;
     ngx_sio_nsp_t          *nsp;
@@ -31,6 +30,7 @@ struct ngx_sio_socket_s {
     ngx_rbtree_node_t       node;          /* engine->sockets, by sid, */
     u_char                  sid[NGX_SIO_SOCKET_SID_LEN];   /* right behind */
 
+    uint32_t                place;         /* in nsp->sockets, if connected */
     uint16_t                nacks;
     uint16_t                nrooms;
     unsigned                connected:1;   /* CONNECT was answered */

@@ -56,14 +56,14 @@ ngx_sio_walk_count(ngx_sio_nsp_t *nsp, ngx_sio_target_t *t)
     ngx_sio_room_t  *room;
 
     if (t->nto == 0) {
-        return nsp->nsockets;
+        return nsp->sockets.n;
     }
 
     hash = ngx_crc32_short(t->to[0].data, t->to[0].len);
     room = (ngx_sio_room_t *) ngx_str_rbtree_lookup(&nsp->rooms, &t->to[0],
                                                     hash);
 
-    return room ? room->nmembers : 0;
+    return room ? room->members.n : 0;
 }
 
 

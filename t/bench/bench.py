@@ -37,7 +37,7 @@ QUICK = '--quick' in arguments
 
 ROUNDS = int(os.environ.get('BENCH_ROUNDS', '1' if QUICK else '9'))
 SECONDS = float(os.environ.get('BENCH_SECONDS', '0.02' if QUICK else '0.3'))
-CLIENTS = int(os.environ.get('BENCH_CLIENTS', '100' if QUICK else '10000'))
+CLIENTS = int(os.environ.get('BENCH_CLIENTS', '300' if QUICK else '10000'))
 
 TEXT = 128                          # octets of a broadcast packet
 ARGS = '{"n":1,"text":"' + 'x' * 60 + '"}'
@@ -161,7 +161,7 @@ def idle_cost(started, count=None, context=None):
     clients = []
     try:
         # what is allocated once should not count for the clients
-        close(connect(server, 100, context))
+        close(connect(server, CLIENTS // 100, context))
         server.settled()
         server.collect()
         before = server.pss()
