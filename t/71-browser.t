@@ -39,7 +39,7 @@ my $browser = SIO::Browser->new;
 my $url = "http://127.0.0.1:$port/";
 
 my $ann = $browser->page($url);
-my $bob = $browser->page($url, width => 390, height => 844, mobile => 1);
+my $bob = $browser->page($url, width => 320, height => 640, mobile => 1);
 
 
 sub children {
@@ -178,8 +178,20 @@ subtest 'the door' => sub {
     ok($ann->eval("document.querySelector('#app').hidden"), 'nobody is in');
     picture_of('door', $ann);
 
+    ok($bob->eval(<<'EOF'), 'it fits on a phone');
+        ['#name', '#enter button'].every((selector) => {
+          const [inner, outer] = [selector, '#door'].map((each) => {
+            return document.querySelector(each).getBoundingClientRect();
+          });
+
+          return inner.left - outer.left > 20
+                 && outer.right - inner.right > 20;
+        })
+EOF
+
     ok(enter($ann, '  Ann '), 'Ann comes in');
     sees($ann, $people, 'Ann', 'alone');
+    is($ann->eval('document.activeElement.id'), 'text', 'and can write');
 
     ok(enter($bob, 'Bob <b>'), 'Bob, too');
     sees($_, $people, 'Ann|Bob <b>', 'both see both') for $ann, $bob;
@@ -212,6 +224,14 @@ subtest 'words' => sub {
 
     is_deeply($r->json, { matched => 2 }, 'somebody calls from a shell');
     sees($_, $messages, "Hello!|$markup|Hi", 'both hear it') for $ann, $bob;
+
+    # what one process has to say of people after another one knew better
+    $http->post('/_api/emit', '{"event":"people",'
+                . '"args":[1,[["lobby","0","Ghost"]]]}');
+    $http->post('/_api/emit', '{"event":"message","to":"#lobby",'
+                . '"args":[{"name":"Shell","text":"Boo"}]}');
+    sees_last($_, 'Boo', 'something old arrives') for $ann, $bob;
+    sees($_, $people, 'Ann|Bob <b>', 'it is not believed') for $ann, $bob;
 };
 
 
@@ -269,6 +289,13 @@ subtest 'images' => sub {
     $bob->click('#go');
     ok($ann->wait("document.querySelectorAll('.picture img')[1]"
                   . '?.naturalWidth > 0'), 'and arrives');
+
+    my $end = "(({ scrollHeight, scrollTop, clientHeight }) =>"
+              . ' scrollHeight - scrollTop - clientHeight < 2)'
+              . "(document.querySelector('#log'))";
+
+    ok($_->wait("$end && document.querySelector('#latest').hidden"),
+       'the newest is in sight') for $ann, $bob;
     picture_of('images', $ann);
 
     write_file("$dir/text.png", 'this is not an image');

@@ -17,6 +17,8 @@ let present = null;               // user -> name, in this room
 let image = null;                 // to be sent with the next message
 let unseen = 0;                   // messages while nobody looks
 
+const narrow = matchMedia('(max-width: 46rem)');
+
 const typists = new Map();        // user -> [name, timer]
 const leaving = new Map();        // user -> timer
 
@@ -70,8 +72,12 @@ window.socket = socket;           // to play with, in the browser's console
 socket.on('connect', () => {
   number = 0;
   $('app').hidden = false;
-  $('door').close();
   view.self(name);
+
+  if ($('door').open) {
+    $('door').close();
+    write();
+  }
 
   for (const event of ['upgrading', 'upgrade', 'upgradeError']) {
     socket.io.engine.on(event, () => transport(event === 'upgrading'));
@@ -331,6 +337,15 @@ $('text').addEventListener('keydown', (event) => {
 });
 
 
+// On a phone this would bring its keyboard up.
+
+function write() {
+  if (!narrow.matches) {
+    $('text').focus();
+  }
+}
+
+
 function fit() {
   $('text').style.height = 'auto';
   $('text').style.height = `${$('text').scrollHeight}px`;
@@ -413,8 +428,6 @@ $('viewer').addEventListener('click', () => $('viewer').close());
 
 // The list of rooms and people, which a phone shows on demand
 
-const narrow = matchMedia('(max-width: 46rem)');
-
 function menu(open) {
   $('app').classList.toggle('menu', open);
   $('menu').ariaExpanded = String(open);
@@ -493,7 +506,6 @@ $('enter').addEventListener('submit', (event) => {
 
   $('error').textContent = '';
   socket.disconnect().connect();
-  $('text').focus();
 });
 
 // Who is not in yet has no other way.

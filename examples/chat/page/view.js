@@ -115,9 +115,14 @@ export function alert(text) {
 const list = $('messages');
 const log = $('log');
 let stuck = true;                 // to the newest one
+let top = 0;
 
+// Only who goes up leaves it: an image may have grown before this is called.
 log.addEventListener('scroll', () => {
-  stuck = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  const rest = log.scrollHeight - log.scrollTop - log.clientHeight;
+
+  stuck = rest < 60 || (stuck && log.scrollTop >= top);
+  top = log.scrollTop;
   $('latest').hidden = stuck;
 });
 
