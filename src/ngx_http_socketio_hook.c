@@ -1,6 +1,7 @@
 #include "ngx_http_socketio_module.h"
 #include "ngx_http_socketio_count.h"
 #include "ngx_http_socketio_hook.h"
+#include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_worker.h"
 
 
@@ -13,9 +14,13 @@
 
 #define NGX_HTTP_SOCKETIO_HOOK_TICK         256
 
-/* of one lane and one posted event: then it is other people's turn */
+/* of one posted event: then it is other people's turn */
 
 #define NGX_HTTP_SOCKETIO_HOOK_BATCH        64
+
+/* the part of the limit that is set aside for shares */
+
+#define NGX_HTTP_SOCKETIO_HOOK_ASIDE        8
 
 
 typedef enum {
@@ -31,6 +36,8 @@ typedef enum {
 
 struct ngx_http_socketio_hook_lane_s {
     ngx_queue_t                        link;      /* in worker.lanes */
+    ngx_queue_t                        busy;      /* in worker.busy, while
+                                                     something is queued */
     ngx_http_socketio_loc_conf_t      *lcf;
     ngx_queue_t                        queued;    /* hooks */
     ngx_uint_t                         flight;
@@ -39,6 +46,13 @@ struct ngx_http_socketio_hook_lane_s {
 
 typedef struct {
     ngx_queue_t                        lanes;
+    ngx_queue_t                        busy;      /* lanes; the one that was
+                                                     served last is the last */
+    ngx_uint_t                         limit;     /* of total */
+    ngx_uint_t                         total;     /* hooks in flight */
+    ngx_uint_t                         share;     /* of it, of each lane */
+    ngx_uint_t                         reserved;  /* of all shares, what is not
+                                                     in flight */
     ngx_queue_t                        flight;    /* hooks */
     ngx_queue_t                        waiting;   /* hooks, in no order */
     ngx_queue_t                        stopped;   /* hooks */
@@ -52,8 +66,13 @@ typedef struct {
 
 
 static void ngx_http_socketio_hook_setup(void);
-static ngx_http_socketio_hook_lane_t *ngx_http_socketio_hook_lane(
+static ngx_int_t ngx_http_socketio_hook_lanes(
     ngx_http_socketio_loc_conf_t *lcf);
+static ngx_int_t ngx_http_socketio_hook_lane(
+    ngx_http_socketio_loc_conf_t *lcf);
+static void ngx_http_socketio_hook_divide(void);
+static ngx_uint_t ngx_http_socketio_hook_unused(
+    ngx_http_socketio_hook_lane_t *lane);
 static void ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_state_e state);
 static uint64_t *ngx_http_socketio_hook_gauge(ngx_http_socketio_hook_t *hook,
@@ -61,8 +80,10 @@ static uint64_t *ngx_http_socketio_hook_gauge(ngx_http_socketio_hook_t *hook,
 static void ngx_http_socketio_hook_repeated(ngx_http_socketio_hook_t *hook);
 static ngx_http_socketio_worker_t *ngx_http_socketio_hook_zone(
     ngx_http_socketio_hook_t *hook);
+static void ngx_http_socketio_hook_flight(ngx_http_socketio_hook_lane_t *lane,
+    ngx_int_t n);
 static void ngx_http_socketio_hook_turn(ngx_event_t *ev);
-static ngx_uint_t ngx_http_socketio_hook_pending(void);
+static ngx_http_socketio_hook_lane_t *ngx_http_socketio_hook_pick(void);
 static ngx_uint_t ngx_http_socketio_hook_startable(
     ngx_http_socketio_hook_lane_t *lane);
 static void ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook);
@@ -181,11 +202,13 @@ ngx_http_socketio_hook_send(ngx_http_socketio_hook_t *hook)
 
     ngx_http_socketio_hook_setup();
 
-    hook->lane = ngx_http_socketio_hook_lane(lcf);
-    if (hook->lane == NULL) {
+    if (lcf->webhook_lane == NULL
+        && ngx_http_socketio_hook_lanes(lcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
+    hook->lane = lcf->webhook_lane;
     hook->attempts = 0;
     hook->stale = 0;
 
@@ -274,6 +297,7 @@ ngx_http_socketio_hook_setup(void)
     }
 
     ngx_queue_init(&w->lanes);
+    ngx_queue_init(&w->busy);
     ngx_queue_init(&w->flight);
     ngx_queue_init(&w->waiting);
     ngx_queue_init(&w->stopped);
@@ -292,14 +316,83 @@ ngx_http_socketio_hook_setup(void)
 }
 
 
-static ngx_http_socketio_hook_lane_t *
+/*
+ * Those of the configuration are made together, since a share is for those,
+ * too, that have not had a webhook yet; others, like that of an "if", come
+ * with their first one.
+ */
+
+static ngx_int_t
+ngx_http_socketio_hook_lanes(ngx_http_socketio_loc_conf_t *lcf)
+{
+    ngx_uint_t                      i;
+    ngx_http_socketio_location_t   *location;
+    ngx_http_socketio_loc_conf_t   *conf;
+    ngx_http_socketio_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                              ngx_http_socketio_module);
+    location = mcf->locations.elts;
+
+    for (i = 0; i < mcf->locations.nelts; i++) {
+        conf = location[i].lcf;
+
+        if (conf->zone && conf->webhook
+            && ngx_http_socketio_hook_lane(conf) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_socketio_hook_lane(lcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_socketio_hook_divide();
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_socketio_hook_lane(ngx_http_socketio_loc_conf_t *lcf)
 {
+    ngx_http_socketio_hook_lane_t  *lane;
+
+    if (lcf->webhook_lane) {
+        return NGX_OK;
+    }
+
+    lane = ngx_alloc(sizeof(ngx_http_socketio_hook_lane_t), ngx_cycle->log);
+    if (lane == NULL) {
+        return NGX_ERROR;
+    }
+
+    lane->lcf = lcf;
+    lane->flight = 0;
+    ngx_queue_init(&lane->queued);
+    ngx_queue_insert_tail(&ngx_http_socketio_hook_worker.lanes, &lane->link);
+
+    lcf->webhook_lane = lane;
+
+    return NGX_OK;
+}
+
+
+/* Each lane has at least one, unless that were more than half of all. */
+
+static void
+ngx_http_socketio_hook_divide(void)
+{
+    ngx_uint_t                        n;
     ngx_queue_t                      *q;
     ngx_http_socketio_hook_lane_t    *lane;
     ngx_http_socketio_hook_worker_t  *w;
 
     w = &ngx_http_socketio_hook_worker;
+
+    n = 0;
+    w->limit = 0;
 
     for (q = ngx_queue_head(&w->lanes);
          q != ngx_queue_sentinel(&w->lanes);
@@ -307,22 +400,40 @@ ngx_http_socketio_hook_lane(ngx_http_socketio_loc_conf_t *lcf)
     {
         lane = ngx_queue_data(q, ngx_http_socketio_hook_lane_t, link);
 
-        if (lane->lcf == lcf) {
-            return lane;
-        }
+        n++;
+        w->limit = ngx_max(w->limit, lane->lcf->webhook_concurrency);
     }
 
-    lane = ngx_alloc(sizeof(ngx_http_socketio_hook_lane_t), ngx_cycle->log);
-    if (lane == NULL) {
-        return NULL;
+    w->share = ngx_max(w->limit / NGX_HTTP_SOCKETIO_HOOK_ASIDE / n, 1);
+
+    if (n > w->limit / 2) {
+        w->share = 0;
     }
 
-    lane->lcf = lcf;
-    lane->flight = 0;
-    ngx_queue_init(&lane->queued);
-    ngx_queue_insert_tail(&w->lanes, &lane->link);
+    w->reserved = 0;
 
-    return lane;
+    for (q = ngx_queue_head(&w->lanes);
+         q != ngx_queue_sentinel(&w->lanes);
+         q = ngx_queue_next(q))
+    {
+        lane = ngx_queue_data(q, ngx_http_socketio_hook_lane_t, link);
+
+        w->reserved += ngx_http_socketio_hook_unused(lane);
+    }
+}
+
+
+/* Of its share. */
+
+static ngx_uint_t
+ngx_http_socketio_hook_unused(ngx_http_socketio_hook_lane_t *lane)
+{
+    ngx_uint_t  share;
+
+    share = ngx_min(ngx_http_socketio_hook_worker.share,
+                    lane->lcf->webhook_concurrency);
+
+    return (lane->flight < share) ? share - lane->flight : 0;
 }
 
 
@@ -359,12 +470,21 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
     }
 
     if (hook->state == NGX_HTTP_SOCKETIO_HOOK_FLIGHT) {
-        hook->lane->flight--;
+        ngx_http_socketio_hook_flight(hook->lane, -1);
+
+    } else if (hook->state == NGX_HTTP_SOCKETIO_HOOK_QUEUED
+               && ngx_queue_empty(&hook->lane->queued))
+    {
+        ngx_queue_remove(&hook->lane->busy);
     }
 
     switch (state) {
 
     case NGX_HTTP_SOCKETIO_HOOK_QUEUED:
+
+        if (ngx_queue_empty(&hook->lane->queued)) {
+            ngx_queue_insert_tail(&w->busy, &hook->lane->busy);
+        }
 
         /* what is repeated at once keeps its turn */
 
@@ -379,7 +499,7 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
 
     case NGX_HTTP_SOCKETIO_HOOK_FLIGHT:
         ngx_queue_insert_tail(&w->flight, &hook->queue);
-        hook->lane->flight++;
+        ngx_http_socketio_hook_flight(hook->lane, 1);
         break;
 
     case NGX_HTTP_SOCKETIO_HOOK_WAITING:
@@ -396,9 +516,7 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
 
     hook->state = state;
 
-    if (ngx_http_socketio_hook_startable(hook->lane)
-        || !ngx_queue_empty(&w->stopped))
-    {
+    if (ngx_http_socketio_hook_pick() || !ngx_queue_empty(&w->stopped)) {
         ngx_post_event(&w->turn, &ngx_posted_events);
     }
 }
@@ -467,13 +585,27 @@ ngx_http_socketio_hook_zone(ngx_http_socketio_hook_t *hook)
 }
 
 
+static void
+ngx_http_socketio_hook_flight(ngx_http_socketio_hook_lane_t *lane, ngx_int_t n)
+{
+    ngx_http_socketio_hook_worker_t  *w;
+
+    w = &ngx_http_socketio_hook_worker;
+
+    w->reserved -= ngx_http_socketio_hook_unused(lane);
+    lane->flight += n;
+    w->total += n;
+    w->reserved += ngx_http_socketio_hook_unused(lane);
+}
+
+
 /* The only place from which hooks are started and aborted ones reported. */
 
 static void
 ngx_http_socketio_hook_turn(ngx_event_t *ev)
 {
     ngx_uint_t                        n;
-    ngx_queue_t                      *q, *l;
+    ngx_queue_t                      *q;
     ngx_http_socketio_hook_lane_t    *lane;
     ngx_http_socketio_hook_worker_t  *w;
 
@@ -491,67 +623,80 @@ ngx_http_socketio_hook_turn(ngx_event_t *ev)
                         "worker is shutting down");
     }
 
-    for (l = ngx_queue_head(&w->lanes);
-         l != ngx_queue_sentinel(&w->lanes);
-         l = ngx_queue_next(l))
-    {
-        lane = ngx_queue_data(l, ngx_http_socketio_hook_lane_t, link);
+    for (n = NGX_HTTP_SOCKETIO_HOOK_BATCH; n; n--) {
 
-        for (n = NGX_HTTP_SOCKETIO_HOOK_BATCH;
-             n && ngx_http_socketio_hook_startable(lane);
-             n--)
-        {
-            q = ngx_queue_head(&lane->queued);
-
-            ngx_http_socketio_hook_start(
-                        ngx_queue_data(q, ngx_http_socketio_hook_t, queue));
+        lane = ngx_http_socketio_hook_pick();
+        if (lane == NULL) {
+            break;
         }
+
+        ngx_queue_remove(&lane->busy);
+        ngx_queue_insert_tail(&w->busy, &lane->busy);
+
+        q = ngx_queue_head(&lane->queued);
+
+        ngx_http_socketio_hook_start(
+                        ngx_queue_data(q, ngx_http_socketio_hook_t, queue));
     }
 
     if (ev->posted) {
         ngx_delete_posted_event(ev);
     }
 
-    if (ngx_http_socketio_hook_pending()) {
+    if (ngx_http_socketio_hook_pick() || !ngx_queue_empty(&w->stopped)) {
         ngx_post_event(ev, &ngx_posted_next_events);
     }
 }
 
 
-static ngx_uint_t
-ngx_http_socketio_hook_pending(void)
+/* Whose turn it is; NULL: nobody may start one. */
+
+static ngx_http_socketio_hook_lane_t *
+ngx_http_socketio_hook_pick(void)
 {
     ngx_queue_t                      *q;
+    ngx_http_socketio_hook_lane_t    *lane, *best;
     ngx_http_socketio_hook_worker_t  *w;
 
     w = &ngx_http_socketio_hook_worker;
+    best = NULL;
 
-    if (!ngx_queue_empty(&w->stopped)) {
-        return 1;
-    }
-
-    for (q = ngx_queue_head(&w->lanes);
-         q != ngx_queue_sentinel(&w->lanes);
+    for (q = ngx_queue_head(&w->busy);
+         q != ngx_queue_sentinel(&w->busy);
          q = ngx_queue_next(q))
     {
-        if (ngx_http_socketio_hook_startable(
-                     ngx_queue_data(q, ngx_http_socketio_hook_lane_t, link)))
+        lane = ngx_queue_data(q, ngx_http_socketio_hook_lane_t, busy);
+
+        if ((best == NULL || lane->flight < best->flight)
+            && ngx_http_socketio_hook_startable(lane))
         {
-            return 1;
+            best = lane;
         }
     }
 
-    return 0;
+    return best;
 }
 
 
-/* Whether the lane has a hook to start and may start it. */
+/* Whether the lane, which has something to start, may do so. */
 
 static ngx_uint_t
 ngx_http_socketio_hook_startable(ngx_http_socketio_hook_lane_t *lane)
 {
-    return !ngx_queue_empty(&lane->queued)
-           && lane->flight < lane->lcf->webhook_concurrency;
+    ngx_uint_t                        rest;
+    ngx_http_socketio_hook_worker_t  *w;
+
+    w = &ngx_http_socketio_hook_worker;
+
+    if (w->total >= w->limit
+        || lane->flight >= lane->lcf->webhook_concurrency)
+    {
+        return 0;
+    }
+
+    rest = w->limit - w->total;
+
+    return rest > w->reserved || ngx_http_socketio_hook_unused(lane) > 0;
 }
 
 

@@ -14,9 +14,17 @@
  *      |        cancel, or handler is called                 |
  *      +-----------------------------------------------------+
  *
- * Each location has a lane of its own in each worker, so that a backend that
- * hangs holds up nobody else's; a lane is first come, first served, which is
- * fair as long as a socket has one hook under way at a time.
+ * Each location has a lane in each worker, first come, first served, which is
+ * fair as long as a socket has one hook under way at a time.  Lanes share what
+ * a worker may have in flight, the largest socketio_webhook_concurrency, and
+ * none has more than its own:
+ *
+ *     |<-------------------------- limit -------------------------->|
+ *     | share of A | share of B | share of C | whoever has the least |
+ *     |            |            |            | in flight comes first |
+ *
+ * The shares are an eighth of the whole, so a backend that hangs can have
+ * nearly everything, but never what others need to go on.
  *
  * Between attempts and while it is in flight a hook keeps a worker alive that
  * shuts down.
@@ -68,8 +76,7 @@ typedef struct {
 } ngx_http_socketio_hook_result_t;
 
 
-typedef struct ngx_http_socketio_hook_s       ngx_http_socketio_hook_t;
-typedef struct ngx_http_socketio_hook_lane_s  ngx_http_socketio_hook_lane_t;
+typedef struct ngx_http_socketio_hook_s  ngx_http_socketio_hook_t;
 
 /* The hook is IDLE again: it may be sent again, changed, or freed. */
 typedef void (*ngx_http_socketio_hook_pt)(ngx_http_socketio_hook_t *hook,
@@ -128,8 +135,7 @@ void ngx_http_socketio_hook_done(ngx_http_socketio_hook_t *hook);
 
 
 /*
- * Queues the hook; it leaves in its turn, from a posted event, at most
- * socketio_webhook_concurrency for one location and worker at a time.
+ * Queues the hook; it leaves in its turn, from a posted event.
  *
  *   NGX_OK        the handler is called exactly once, later, never from
  *                 inside this call, unless the hook is cancelled

@@ -21,7 +21,8 @@
 #include "ngx_sio_session.h"
 
 
-typedef struct ngx_http_socketio_worker_s  ngx_http_socketio_worker_t;
+typedef struct ngx_http_socketio_worker_s     ngx_http_socketio_worker_t;
+typedef struct ngx_http_socketio_hook_lane_s  ngx_http_socketio_hook_lane_t;
 
 
 /* bits of socketio_transports */
@@ -103,6 +104,7 @@ typedef struct {
                                                             lower case */
     ngx_uint_t                    webhook_queue;         /* of one socket */
     ngx_uint_t                    webhook_concurrency;   /* one worker */
+    ngx_http_socketio_hook_lane_t  *webhook_lane;  /* of this process */
     ngx_uint_t                    webhook_events;        /* bits, see above */
 
     ngx_array_t                  *namespaces;  /* ..._namespace_t */

@@ -561,13 +561,123 @@ subtest 'no more at a time than allowed' => sub {
 # A backend that is stopped takes connections, but does not answer.
 
 sub hold {
-    $backend->{process}->signal('STOP');
+    my ($held) = @_;
+
+    ($held // $backend)->{process}->signal('STOP');
 }
 
 
 sub release {
-    $backend->{process}->signal('CONT');
+    my ($held) = @_;
+
+    ($held // $backend)->{process}->signal('CONT');
 }
+
+
+# Locations share what a worker may have under way.
+
+subtest 'a backend that hangs, and those of others' => sub {
+    my $hung = SIO::Backend->new->start;
+    my $nginx = SIO::Nginx->new(http => <<"EOS", server => <<'EOS')->start;
+    upstream app  { server @{[ $backend->address ]}; }
+    upstream hung { server @{[ $hung->address ]}; }
+EOS
+        socketio_webhook /_hook;
+        socketio_webhook_concurrency 8;
+        socketio_webhook_timeout 60s;
+
+        location /a/ { socketio; socketio_webhook /_hung; }
+        location /b/ { socketio; }
+        location /c/ { socketio; socketio_webhook_concurrency 2; }
+
+        location = /_hook { internal; proxy_pass http://app; }
+        location = /_hung { internal; proxy_pass http://hung; }
+EOS
+    my %clients;
+
+    for my $path (qw(a b c)) {
+        $clients{$path} = [ map {
+            SIO::Client->connect(port => $nginx->port, path => "/$path/")
+        } 1 .. 16 ];
+    }
+
+    $backend->on({ event => 'brief' }, { json => { ack => [1] } });
+    $backend->on({ event => $_ }, { hang => 1 }) for qw(b c);
+
+    # It gets 6, since one is set aside for each of the two others.
+    hold($hung);
+    $_->emit('a') for @{ $clients{a} };
+
+    is_deeply($clients{b}[$_]->call('brief'), [1], 'others are served')
+        for 0 .. 3;
+
+    for my $path (qw(b c)) {
+        $_->emit($path) for @{ $clients{$path} };
+        ok($backend->wait(1, 10, event => $path) > 0, 'all of them');
+    }
+
+    is($backend->requests(event => $_), 1, 'with what was set aside')
+        for qw(b c);
+
+    release($hung);
+
+    ok($hung->wait_done(16, 10, event => 'a'), 'when it goes on it is served');
+
+    # All but what is set aside for the first, of which the last has its limit.
+    ok($backend->wait(5, 10, event => 'b') > 0, 'what it leaves is for others');
+    $backend->wait(2, 10, event => 'c');
+    is($backend->requests(event => 'b') . ' ' . $backend->requests(event => 'c'),
+       '5 2', 'as far as they may');
+
+    $nginx->stop;
+    $hung->stop;
+    $backend->reset;
+};
+
+
+subtest 'locations in turn' => sub {
+    my $nginx = SIO::Nginx->new(http => <<"EOS", server => <<'EOS')->start;
+    upstream app { server @{[ $backend->address ]}; }
+EOS
+        socketio_webhook /_hook;
+        socketio_webhook_concurrency 8;
+        socketio_webhook_timeout 60s;
+
+        location /a/ { socketio; }
+        location /b/ { socketio; }
+
+        location = /_hook { internal; proxy_pass http://app; }
+EOS
+    my %clients;
+
+    for my $path (qw(a b)) {
+        $clients{$path} = [ map {
+            SIO::Client->connect(port => $nginx->port, path => "/$path/")
+        } 1 .. 16 ];
+    }
+
+    $backend->on({ event => 'a' }, { delay => 0.2 });
+    $backend->on({ event => 'b' }, { hang => 1 });
+
+    # one has 7 and many more to come, the other has 1 and many to come
+    for my $client (@{ $clients{a} }) {
+        $client->emit('a') for 1 .. 4;
+    }
+
+    $backend->wait(7, 10, event => 'a');
+    $_->emit('b') for @{ $clients{b} };
+    $backend->wait_done(64, 30, event => 'a');
+
+    my @events = grep { /^[ab]\z/ } map { $_->{json}{event} // '' }
+                 $backend->requests(type => 'event');
+    my ($last) = grep { $events[$_] eq 'a' } reverse 0 .. $#events;
+
+    is(scalar(grep { $_ eq 'b' } @events[0 .. $last]), 4,
+       'who has the least comes first, until both have the same');
+
+    $nginx->stop;
+    $backend->reset;
+};
 
 
 subtest 'a client that is faster than the backend is not read' => sub {
