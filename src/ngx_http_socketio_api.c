@@ -54,6 +54,8 @@ static void ngx_http_socketio_api_busy(ngx_http_socketio_api_t *api,
 
 static void ngx_http_socketio_api_heard(ngx_http_socketio_parked_t *p,
     ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
+static void ngx_http_socketio_api_members(ngx_http_socketio_api_t *api,
+    ngx_str_t *body);
 static void ngx_http_socketio_api_result(ngx_http_socketio_api_t *api,
     ngx_sio_hub_addr_t from, ngx_str_t *body);
 static void ngx_http_socketio_api_ack(ngx_http_socketio_api_t *api,
@@ -560,7 +562,8 @@ ngx_http_socketio_api_start(ngx_http_socketio_api_t *api)
 
         if (rc == NGX_BUSY) {
             /* those behind it count on it */
-            ngx_http_socketio_api_busy(api, i, "the log is full");
+            ngx_http_socketio_api_busy(api, i, "the log is full, and so is "
+                                       "what may wait for it");
             break;
         }
 
@@ -646,12 +649,15 @@ ngx_http_socketio_api_send(ngx_http_socketio_api_call_t *call, ngx_uint_t tag)
 
     rc = ngx_http_socketio_command_send(api->worker, cmd, &wait->missing);
 
-    if (rc == NGX_OK) {
-        wait->active = 1;
-        api->waiting++;
+    if (rc != NGX_OK && rc != NGX_AGAIN) {
+        return rc;
     }
 
-    return rc;
+    wait->queued = (rc == NGX_AGAIN);
+    wait->active = 1;
+    api->waiting++;
+
+    return NGX_OK;
 }
 
 
@@ -723,6 +729,10 @@ ngx_http_socketio_api_heard(ngx_http_socketio_parked_t *p, ngx_uint_t kind,
         ngx_http_socketio_api_ack(api, from, body);
         break;
 
+    case NGX_HTTP_SOCKETIO_MEMBERS:
+        ngx_http_socketio_api_members(api, body);
+        return;
+
     case 0: /* a worker has ended */
 
         for (i = 0; i < api->ncalls; i++) {
@@ -740,6 +750,23 @@ ngx_http_socketio_api_heard(ngx_http_socketio_parked_t *p, ngx_uint_t kind,
 
     if (api->waiting == 0) {
         ngx_http_socketio_api_finish(api);
+    }
+}
+
+
+static void
+ngx_http_socketio_api_members(ngx_http_socketio_api_t *api, ngx_str_t *body)
+{
+    ngx_http_socketio_api_wait_t  *wait;
+    ngx_http_socketio_members_t   *members;
+
+    members = (ngx_http_socketio_members_t *) body->data;
+
+    if (members->tag < api->ncalls) {
+        wait = &api->calls[members->tag].wait;
+
+        wait->missing = members->members;
+        wait->queued = 0;
     }
 }
 
@@ -854,12 +881,13 @@ ngx_http_socketio_api_timer(ngx_http_socketio_api_t *api)
 static void
 ngx_http_socketio_api_timeout(ngx_event_t *ev)
 {
-    ngx_uint_t                     i, n, missing;
+    ngx_uint_t                     i, n, missing, queued;
     ngx_http_socketio_api_t       *api;
     ngx_http_socketio_api_wait_t  *wait;
 
     api = ev->data;
     missing = 0;
+    queued = 0;
 
     for (i = 0; i < api->ncalls; i++) {
         wait = &api->calls[i].wait;
@@ -869,11 +897,17 @@ ngx_http_socketio_api_timeout(ngx_event_t *ev)
         {
             n = ngx_sio_hub_members_count(&wait->missing);
             missing = ngx_max(missing, n);
+            queued |= wait->queued;
 
             wait->incomplete = 1;
             wait->active = 0;
             api->waiting--;
         }
+    }
+
+    if (queued) {
+        ngx_log_error(NGX_LOG_WARN, ev->log, 0,
+                      "socketio api: the log has had no room in time");
     }
 
     if (missing) {

@@ -64,6 +64,8 @@ typedef struct {
                                                 whoever has it says it all */
     unsigned                       incomplete:1;
     unsigned                       active:1; /* waits */
+    unsigned                       queued:1; /* for room in the log: who is
+                                                missing is not known yet */
 } ngx_http_socketio_api_wait_t;
 
 

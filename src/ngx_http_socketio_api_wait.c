@@ -187,7 +187,7 @@ ngx_http_socketio_api_wait_over(ngx_http_socketio_api_wait_t *wait)
         return 1;
     }
 
-    if (ngx_sio_hub_members_count(&wait->missing) != 0) {
+    if (wait->queued || ngx_sio_hub_members_count(&wait->missing) != 0) {
         return 0;
     }
 

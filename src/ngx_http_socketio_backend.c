@@ -28,9 +28,6 @@ static void ngx_http_socketio_backend_flight_free(
 static u_char *ngx_http_socketio_backend_copy_str(u_char *p, ngx_str_t *dst,
     ngx_str_t *src);
 static void ngx_http_socketio_backend_shift(ngx_http_socketio_peer_t *peer);
-static void ngx_http_socketio_backend_link(ngx_http_socketio_peer_t *peer,
-    ngx_queue_t *queue);
-static void ngx_http_socketio_backend_unlink(ngx_http_socketio_peer_t *peer);
 static void ngx_http_socketio_backend_stalled(ngx_event_t *ev);
 static ngx_uint_t ngx_http_socketio_backend_of(ngx_queue_t *queue,
     ngx_http_socketio_worker_t *w);
@@ -64,6 +61,10 @@ ngx_queue_t  ngx_http_socketio_backend_flights = {
 
 ngx_queue_t  ngx_http_socketio_backend_remotes = {
     &ngx_http_socketio_backend_remotes, &ngx_http_socketio_backend_remotes
+};
+
+ngx_queue_t  ngx_http_socketio_backend_holds = {
+    &ngx_http_socketio_backend_holds, &ngx_http_socketio_backend_holds
 };
 
 ngx_queue_t  ngx_http_socketio_backend_stalls = {
@@ -275,6 +276,7 @@ ngx_http_socketio_backend_busy(ngx_http_socketio_worker_t *w)
     return ngx_http_socketio_backend_of(&ngx_http_socketio_backend_flights, w)
            + ngx_http_socketio_backend_of(&ngx_http_socketio_backend_remotes,
                                           w)
+           + ngx_http_socketio_backend_of(&ngx_http_socketio_backend_holds, w)
            + ngx_http_socketio_backend_of(&ngx_http_socketio_backend_stalls,
                                           w);
 }
@@ -792,7 +794,7 @@ ngx_http_socketio_backend_flight_free(ngx_http_socketio_flight_t *flight)
 }
 
 
-static void
+void
 ngx_http_socketio_backend_link(ngx_http_socketio_peer_t *peer,
     ngx_queue_t *queue)
 {
@@ -802,7 +804,7 @@ ngx_http_socketio_backend_link(ngx_http_socketio_peer_t *peer,
 }
 
 
-static void
+void
 ngx_http_socketio_backend_unlink(ngx_http_socketio_peer_t *peer)
 {
     if (peer->queue.next) {

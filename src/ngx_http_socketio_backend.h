@@ -65,6 +65,13 @@ void ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w);
 void ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w,
     uint64_t id, ngx_str_t *record);
 
+/*
+ * There is room in the log again, or never will be: applies the replies that
+ * waited for it, in the order in which they came, as long as there is.
+ */
+void ngx_http_socketio_backend_room(ngx_http_socketio_worker_t *w);
+void ngx_http_socketio_backend_flush(ngx_http_socketio_worker_t *w);
+
 /* User of a socket, for variables; empty when there is none. */
 ngx_str_t *ngx_http_socketio_backend_user(ngx_sio_socket_t *so);
 

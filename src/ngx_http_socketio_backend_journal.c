@@ -293,6 +293,8 @@ ngx_http_socketio_backend_journal_review(ngx_http_socketio_worker_t *w)
             && !ngx_http_socketio_backend_journal_used(
                     &ngx_http_socketio_backend_flights, w, id)
             && !ngx_http_socketio_backend_journal_used(
+                    &ngx_http_socketio_backend_holds, w, id)
+            && !ngx_http_socketio_backend_journal_used(
                     &ngx_http_socketio_backend_stalls, w, id))
         {
             ngx_http_socketio_backend_orphan(w, id, &record);

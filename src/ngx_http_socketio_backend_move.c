@@ -54,8 +54,6 @@ static ngx_int_t ngx_http_socketio_backend_move_read_item(
     ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end);
 static void ngx_http_socketio_backend_move_home(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
-static ngx_int_t ngx_http_socketio_backend_move_encode(
-    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 static ngx_int_t ngx_http_socketio_backend_move_decode(ngx_str_t *body,
     ngx_http_socketio_backend_outcome_t *outcome);
 static u_char *ngx_http_socketio_backend_move_str(u_char *p, ngx_str_t *str);
@@ -488,7 +486,7 @@ ngx_http_socketio_backend_pass(ngx_http_socketio_peer_t *peer,
 
     /* without memory pass_again() makes a failure of it, later */
 
-    if (ngx_http_socketio_backend_move_encode(peer, result) != NGX_OK) {
+    if (ngx_http_socketio_backend_keep(peer, result) != NGX_OK) {
         ngx_http_socketio_backend_stall(peer);
         return;
     }
@@ -501,10 +499,9 @@ void
 ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
 {
     ngx_int_t                         rc;
-    ngx_sio_hub_t                        *hub;
-    ngx_http_socketio_flight_t           *flight;
-    ngx_http_socketio_hook_result_t       failed;
-    ngx_http_socketio_backend_outcome_t   outcome;
+    ngx_sio_hub_t                    *hub;
+    ngx_http_socketio_flight_t       *flight;
+    ngx_http_socketio_hook_result_t   failed, result;
 
     hub = peer->worker->hub;
     flight = peer->flight;
@@ -515,33 +512,33 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
 
     if (!ngx_sio_hub_alive(hub, flight->to)) {
 
-        if (flight->reply.data == NULL
-            || ngx_http_socketio_backend_move_decode(&flight->reply, &outcome)
-               != NGX_OK)
-        {
-            outcome.result = failed;
+        if (!ngx_http_socketio_backend_kept(peer, &result)) {
+            result = failed;
         }
 
-        ngx_http_socketio_backend_move_home(peer, &outcome.result);
+        ngx_http_socketio_backend_move_home(peer, &result);
         return;
     }
 
     if (flight->reply.data == NULL
-        && ngx_http_socketio_backend_move_encode(peer, &failed) != NGX_OK)
+        && ngx_http_socketio_backend_keep(peer, &failed) != NGX_OK)
     {
         ngx_http_socketio_backend_stall(peer);
         return;
     }
 
-    rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY, 0, flight->to,
-                            &flight->reply, 1, NULL);
+    /* the journal record goes where the outcome is, so that must be there */
+
+    rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY, NGX_SIO_HUB_NOW,
+                            flight->to, &flight->reply, 1, NULL);
 
     if (rc == NGX_DECLINED) {
         failed.reason = "the answer is too large for the zone";
 
-        if (ngx_http_socketio_backend_move_encode(peer, &failed) == NGX_OK) {
-            rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY, 0,
-                                    flight->to, &flight->reply, 1, NULL);
+        if (ngx_http_socketio_backend_keep(peer, &failed) == NGX_OK) {
+            rc = ngx_sio_hub_append(hub, NGX_HTTP_SOCKETIO_REPLY,
+                                    NGX_SIO_HUB_NOW, flight->to,
+                                    &flight->reply, 1, NULL);
         }
     }
 
@@ -581,38 +578,31 @@ ngx_http_socketio_backend_move_home(ngx_http_socketio_peer_t *peer,
 }
 
 
-/* The entry, as flight->reply. */
+/* In the form of an entry REPLY: the socket may move while it is kept. */
 
-static ngx_int_t
-ngx_http_socketio_backend_move_encode(ngx_http_socketio_peer_t *peer,
+ngx_int_t
+ngx_http_socketio_backend_keep(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result)
 {
     u_char                      *p;
-    ngx_str_t                    reason;
+    ngx_str_t                    reason, reply;
     ngx_http_socketio_flight_t  *flight;
 
     flight = peer->flight;
 
-    if (flight->reply.data) {
-        ngx_free(flight->reply.data);
-        flight->reply.data = NULL;
-    }
-
     reason.data = (u_char *) (result->reason ? result->reason : "");
     reason.len = ngx_strlen(reason.data) + 1;
 
-    flight->reply.len = NGX_SIO_SOCKET_SID_LEN + 5 * sizeof(uint32_t)
-                        + ngx_sio_pack_str_length(&reason)
-                        + ngx_sio_pack_str_length(&result->body);
+    reply.len = NGX_SIO_SOCKET_SID_LEN + 6 * sizeof(uint32_t)
+                + ngx_sio_pack_str_length(&reason)
+                + ngx_sio_pack_str_length(&result->body);
 
-    p = ngx_alloc(flight->reply.len, ngx_http_socketio_backend_log(peer));
-    if (p == NULL) {
+    reply.data = ngx_alloc(reply.len, ngx_http_socketio_backend_log(peer));
+    if (reply.data == NULL) {
         return NGX_ERROR;
     }
 
-    flight->reply.data = p;
-
-    p = ngx_sio_pack(p, peer->sid, NGX_SIO_SOCKET_SID_LEN);
+    p = ngx_sio_pack(reply.data, peer->sid, NGX_SIO_SOCKET_SID_LEN);
     p = ngx_http_socketio_backend_move_addr(p,
                                         ngx_sio_hub_self(peer->worker->hub));
     p = ngx_sio_pack_u32(p, flight->seq);
@@ -620,10 +610,39 @@ ngx_http_socketio_backend_move_encode(ngx_http_socketio_peer_t *peer,
                             ? NGX_HTTP_SOCKETIO_BACKEND_MOVE_LOST
                             : result->outcome);
     p = ngx_sio_pack_u32(p, result->status);
+    p = ngx_sio_pack_u32(p, result->time);
     p = ngx_http_socketio_backend_move_str(p, &reason);
     (void) ngx_http_socketio_backend_move_str(p, &result->body);
 
+    /* the result may have been a part of it */
+
+    if (flight->reply.data) {
+        ngx_free(flight->reply.data);
+    }
+
+    flight->reply = reply;
+
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_backend_kept(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    ngx_http_socketio_backend_outcome_t  outcome;
+
+    if (peer->flight->reply.data == NULL
+        || ngx_http_socketio_backend_move_decode(&peer->flight->reply,
+                                                 &outcome)
+           != NGX_OK)
+    {
+        return 0;
+    }
+
+    *result = outcome.result;
+
+    return 1;
 }
 
 
@@ -675,7 +694,7 @@ ngx_http_socketio_backend_move_decode(ngx_str_t *body,
     ngx_http_socketio_backend_outcome_t *outcome)
 {
     u_char     *pos, *end;
-    uint32_t    code, status;
+    uint32_t    code, status, time;
     ngx_str_t   reason;
 
     ngx_memzero(outcome, sizeof(ngx_http_socketio_backend_outcome_t));
@@ -694,6 +713,7 @@ ngx_http_socketio_backend_move_decode(ngx_str_t *body,
         || ngx_sio_unpack_u32(&pos, end, &outcome->seq) != NGX_OK
         || ngx_sio_unpack_u32(&pos, end, &code) != NGX_OK
         || ngx_sio_unpack_u32(&pos, end, &status) != NGX_OK
+        || ngx_sio_unpack_u32(&pos, end, &time) != NGX_OK
         || ngx_sio_unpack_str(&pos, end, &reason) != NGX_OK
         || reason.len == 0 || reason.data[reason.len - 1] != '\0'
         || ngx_sio_unpack_str(&pos, end, &outcome->result.body) != NGX_OK)
@@ -705,6 +725,7 @@ ngx_http_socketio_backend_move_decode(ngx_str_t *body,
 
     outcome->result.outcome = code;
     outcome->result.status = status;
+    outcome->result.time = time;
     outcome->result.reason = (char *) reason.data;
 
     return NGX_OK;
@@ -766,6 +787,8 @@ ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w)
 
     ngx_http_socketio_backend_move_recall(w,
                                           &ngx_http_socketio_backend_flights);
+    ngx_http_socketio_backend_move_recall(w,
+                                          &ngx_http_socketio_backend_holds);
     ngx_http_socketio_backend_move_recall(w,
                                           &ngx_http_socketio_backend_stalls);
 

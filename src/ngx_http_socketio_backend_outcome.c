@@ -6,6 +6,13 @@
 #include "ngx_http_socketio_peer.h"
 
 
+static ngx_int_t ngx_http_socketio_backend_hold(
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
+static ngx_http_socketio_peer_t *ngx_http_socketio_backend_held(
+    ngx_http_socketio_worker_t *w);
+static void ngx_http_socketio_backend_release(ngx_http_socketio_peer_t *peer);
+static void ngx_http_socketio_backend_apply(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_connected(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_accepted(
@@ -63,13 +70,130 @@ ngx_http_socketio_backend_outcome_readable(void *data, ngx_str_t *body)
 }
 
 
+void
+ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    if (ngx_http_socketio_backend_hold(peer, result) != NGX_OK) {
+        ngx_http_socketio_backend_apply(peer, result);
+    }
+}
+
+
+/*
+ * What a reply says to others would wait in the backlog of the hub, and the
+ * next reply behind it, without an end.  So one is begun only when nothing
+ * waits; then all that it says is taken.
+ *
+ * NGX_OK; NGX_DECLINED: it may be applied, or there is no memory to keep it.
+ */
+
+static ngx_int_t
+ngx_http_socketio_backend_hold(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
+{
+    if ((result->outcome != NGX_HTTP_SOCKETIO_HOOK_OK
+         && result->outcome != NGX_HTTP_SOCKETIO_HOOK_CLIENT)
+        || !ngx_sio_hub_owing(peer->worker->hub)
+        || ngx_http_socketio_backend_keep(peer, result) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_socketio_backend_link(peer, &ngx_http_socketio_backend_holds);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_socketio_backend_room(ngx_http_socketio_worker_t *w)
+{
+    ngx_http_socketio_peer_t  *peer;
+
+    while (!ngx_sio_hub_owing(w->hub)) {
+
+        peer = ngx_http_socketio_backend_held(w);
+        if (peer == NULL) {
+            return;
+        }
+
+        ngx_http_socketio_backend_release(peer);
+    }
+}
+
+
+void
+ngx_http_socketio_backend_flush(ngx_http_socketio_worker_t *w)
+{
+    ngx_http_socketio_peer_t  *peer;
+
+    for ( ;; ) {
+
+        peer = ngx_http_socketio_backend_held(w);
+        if (peer == NULL) {
+            return;
+        }
+
+        ngx_http_socketio_backend_release(peer);
+    }
+}
+
+
+static ngx_http_socketio_peer_t *
+ngx_http_socketio_backend_held(ngx_http_socketio_worker_t *w)
+{
+    ngx_queue_t               *q;
+    ngx_http_socketio_peer_t  *peer;
+
+    for (q = ngx_queue_head(&ngx_http_socketio_backend_holds);
+         q != ngx_queue_sentinel(&ngx_http_socketio_backend_holds);
+         q = ngx_queue_next(q))
+    {
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (peer->worker == w) {
+            return peer;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_http_socketio_backend_release(ngx_http_socketio_peer_t *peer)
+{
+    ngx_str_t                        reply;
+    ngx_http_socketio_hook_result_t  result;
+
+    ngx_http_socketio_backend_unlink(peer);
+
+    if (peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED) {
+        ngx_http_socketio_backend_pass_again(peer);
+        return;
+    }
+
+    (void) ngx_http_socketio_backend_kept(peer, &result);
+
+    /* the flight may be freed while its reply is being read */
+
+    reply = peer->flight->reply;
+    ngx_str_null(&peer->flight->reply);
+
+    ngx_http_socketio_backend_apply(peer, &result);
+
+    ngx_free(reply.data);
+}
+
+
 /*
  * While a reply is applied its flight stays where it is, so that an end of
  * the socket in the middle of it starts nothing and frees nothing.
  */
 
-void
-ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
+static void
+ngx_http_socketio_backend_apply(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result)
 {
     ngx_sio_session_t  *s;

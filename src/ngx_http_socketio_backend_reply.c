@@ -420,7 +420,7 @@ ngx_http_socketio_backend_reply_rooms(ngx_http_socketio_reply_t *reply,
         return;
     }
 
-    if (ngx_sio_hub_unread(reply->peer->worker->hub) && !so->left_own) {
+    if (ngx_sio_hub_owed_unread(reply->peer->worker->hub) && !so->left_own) {
 
         ngx_memzero(&cmd, sizeof(ngx_http_socketio_command_t));
 
@@ -433,6 +433,7 @@ ngx_http_socketio_backend_reply_rooms(ngx_http_socketio_reply_t *reply,
         cmd.target.nto = 1;
         cmd.rooms = rooms;
         cmd.nrooms = n;
+        cmd.owed = 1;
 
         rc = ngx_http_socketio_command_send(reply->peer->worker, &cmd, NULL);
 
@@ -536,6 +537,7 @@ ngx_http_socketio_backend_reply_emit(ngx_http_socketio_reply_t *reply,
     cmd.attachments = emit.attachments;
     cmd.nattachments = emit.nattachments;
     cmd.is_volatile = emit.is_volatile;
+    cmd.owed = 1;
 
     if (cmd.target.nsp.len == 0) {
         cmd.target.nsp.data = peer->nsp;
@@ -637,6 +639,7 @@ ngx_http_socketio_backend_reply_ack(ngx_http_socketio_reply_t *reply,
 
     cmd.type = NGX_HTTP_SOCKETIO_RESPOND;
     cmd.id = peer->flight->id;
+    cmd.owed = 1;
 
     rc = ngx_http_socketio_parse_args(&reply->parse, "ack", value, &cmd.json);
 
@@ -677,6 +680,7 @@ ngx_http_socketio_backend_reply_disconnect(ngx_http_socketio_reply_t *reply,
     ngx_memzero(&cmd, sizeof(ngx_http_socketio_command_t));
 
     cmd.type = NGX_HTTP_SOCKETIO_KICK;
+    cmd.owed = 1;
 
     if (ngx_sio_json_string_equal(value, &transport)) {
         cmd.close = 1;
@@ -738,9 +742,8 @@ ngx_http_socketio_backend_reply_sent(ngx_http_socketio_reply_t *reply,
     ngx_log_error(NGX_LOG_ERR, ngx_http_socketio_backend_log(peer), 0,
                   "socketio: \"%s\" of a reply was dropped: %s, zone \"%V\"",
                   what,
-                  rc == NGX_BUSY ? "the zone is full"
-                  : rc == NGX_DECLINED ? "it is too large for the zone"
-                  : "no memory",
+                  rc == NGX_DECLINED ? "it is too large for the zone"
+                                     : "no memory",
                   &peer->worker->zone->name);
 }
 

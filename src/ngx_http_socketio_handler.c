@@ -1024,6 +1024,11 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
         return ngx_http_socketio_handler_error(x,
                    NGX_HTTP_SOCKETIO_REFUSED_MISMATCH, NULL);
 
+    case NGX_SIO_ANSWER_BUSY:
+        return ngx_http_socketio_answer_send(x->request,
+                                             NGX_HTTP_SERVICE_UNAVAILABLE,
+                                             NULL, NULL);
+
     default: /* NGX_SIO_ANSWER_BAD */
         ngx_http_socketio_refused(x->worker, NGX_HTTP_SOCKETIO_ERROR_BAD);
 

@@ -86,6 +86,8 @@ static void ngx_http_socketio_hook_turn(ngx_event_t *ev);
 static ngx_http_socketio_hook_lane_t *ngx_http_socketio_hook_pick(void);
 static ngx_uint_t ngx_http_socketio_hook_startable(
     ngx_http_socketio_hook_lane_t *lane);
+static ngx_uint_t ngx_http_socketio_hook_held(
+    ngx_http_socketio_hook_lane_t *lane);
 static void ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook);
 static ngx_int_t ngx_http_socketio_hook_post(ngx_http_socketio_hook_t *hook);
 static ngx_int_t ngx_http_socketio_hook_headers(
@@ -232,6 +234,18 @@ ngx_http_socketio_hook_cancel(ngx_http_socketio_hook_t *hook)
 
     ngx_http_socketio_hook_abort(hook);
     ngx_http_socketio_hook_enter(hook, NGX_HTTP_SOCKETIO_HOOK_IDLE);
+}
+
+
+void
+ngx_http_socketio_hook_resume(void)
+{
+    ngx_http_socketio_hook_setup();
+
+    if (ngx_http_socketio_hook_pick()) {
+        ngx_post_event(&ngx_http_socketio_hook_worker.turn,
+                       &ngx_posted_events);
+    }
 }
 
 
@@ -689,7 +703,8 @@ ngx_http_socketio_hook_startable(ngx_http_socketio_hook_lane_t *lane)
     w = &ngx_http_socketio_hook_worker;
 
     if (w->total >= w->limit
-        || lane->flight >= lane->lcf->webhook_concurrency)
+        || lane->flight >= lane->lcf->webhook_concurrency
+        || ngx_http_socketio_hook_held(lane))
     {
         return 0;
     }
@@ -697,6 +712,17 @@ ngx_http_socketio_hook_startable(ngx_http_socketio_hook_lane_t *lane)
     rest = w->limit - w->total;
 
     return rest > w->reserved || ngx_http_socketio_hook_unused(lane) > 0;
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_hook_held(ngx_http_socketio_hook_lane_t *lane)
+{
+    ngx_http_socketio_zone_t  *zone;
+
+    zone = lane->lcf->zone;
+
+    return zone && zone->worker && ngx_sio_hub_owing(zone->worker->hub);
 }
 
 

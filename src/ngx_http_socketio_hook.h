@@ -26,6 +26,9 @@
  * The shares are an eighth of the whole, so a backend that hangs can have
  * nearly everything, but never what others need to go on.
  *
+ * While the log of a zone is full none of its hooks is started: what came back
+ * could not be carried out.
+ *
  * Between attempts and while it is in flight a hook keeps a worker alive that
  * shuts down.
  *
@@ -146,6 +149,9 @@ ngx_int_t ngx_http_socketio_hook_send(ngx_http_socketio_hook_t *hook);
 
 /* The handler is not called; what the backend did meanwhile is unknown. */
 void ngx_http_socketio_hook_cancel(ngx_http_socketio_hook_t *hook);
+
+/* The log of some zone has room again. */
+void ngx_http_socketio_hook_resume(void);
 
 /*
  * For worker_shutdown_timeout: all hooks, and all that are sent from now on,

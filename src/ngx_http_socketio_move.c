@@ -64,7 +64,7 @@ ngx_http_socketio_route_upgrade(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
         parked->owner = owner;
     }
 
-    if (ngx_http_socketio_forward(w, NGX_HTTP_SOCKETIO_UPGRADE, owner,
+    if (ngx_http_socketio_forward(w, NGX_HTTP_SOCKETIO_UPGRADE, 0, owner,
                                   &routed, NULL)
         != NGX_OK)
     {
@@ -91,8 +91,8 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
     ngx_http_socketio_sid_t   parts;
 
     if (s->revision != routed->revision) {
-        ngx_http_socketio_answer_to(w, &routed->waiter,
-                                    NGX_SIO_ANSWER_MISMATCH, NULL);
+        (void) ngx_http_socketio_answer_to(w, &routed->waiter,
+                                           NGX_SIO_ANSWER_MISMATCH, NULL);
         return;
     }
 
@@ -103,8 +103,8 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
     if (!ngx_sio_session_movable(s) || !ngx_sio_hub_alive(w->hub, to)
         || ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub)))
     {
-        ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_OK,
-                                    NULL);
+        (void) ngx_http_socketio_answer_to(w, &routed->waiter,
+                                           NGX_SIO_ANSWER_OK, NULL);
         return;
     }
 
@@ -142,7 +142,8 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
         ngx_http_socketio_full(w, "an upgrade");
     }
 
-    ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_OK, NULL);
+    (void) ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_OK,
+                                       NULL);
 }
 
 
@@ -191,7 +192,8 @@ ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
 
     if (rc == NGX_OK) {
         rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_SESSION,
-                                NGX_SIO_HUB_ECHO, to, &saved, 1, NULL);
+                                NGX_SIO_HUB_NOW|NGX_SIO_HUB_ECHO, to, &saved,
+                                1, NULL);
         if (rc != NGX_OK) {
             ngx_http_socketio_result_stay(w);
         }
@@ -471,8 +473,8 @@ ngx_http_socketio_own(ngx_http_socketio_worker_t *w, ngx_sio_waiter_t *waiter,
         return;
     }
 
-    (void) ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_OWNER, 0, to, &part,
-                              1, NULL);
+    (void) ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_OWNER,
+                              NGX_SIO_HUB_OWED, to, &part, 1, NULL);
 }
 
 
@@ -506,7 +508,7 @@ ngx_http_socketio_owned(ngx_http_socketio_worker_t *w, ngx_str_t *body)
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                        "socketio: the new owner is gone");
 
-        ngx_http_socketio_answer_local(w, &waiter, NGX_SIO_ANSWER_UNKNOWN,
-                                       NULL);
+        (void) ngx_http_socketio_answer_local(w, &waiter,
+                                              NGX_SIO_ANSWER_UNKNOWN, NULL);
     }
 }

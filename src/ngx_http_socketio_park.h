@@ -24,8 +24,10 @@ typedef struct ngx_http_socketio_parked_s  ngx_http_socketio_parked_t;
 /*
  * An answer has come: kind is an entry kind (ANSWER, SESSION, RESULT, ACKED),
  * from the worker that sent it, body its octets behind the waiter's name
- * (borrowed; of an ANSWER the first octet is ngx_sio_answer_e).  Called outside
- * of any request's handler.  The entry stays until ngx_http_socketio_unpark().
+ * (borrowed; of an ANSWER the first octet is ngx_sio_answer_e); or it is
+ * MEMBERS, from this worker, and body an ngx_http_socketio_members_t.  Called
+ * outside of any request's handler.  The entry stays until
+ * ngx_http_socketio_unpark().
  */
 typedef void (*ngx_http_socketio_parked_pt)(ngx_http_socketio_parked_t *p,
     ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);

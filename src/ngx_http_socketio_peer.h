@@ -84,16 +84,16 @@ typedef struct {
                                                   on to us */
     ngx_sio_hub_addr_t            to;          /* MOVED: whom to pass it to */
     ngx_str_t                     event;       /* the name, allocated */
-    ngx_str_t                     reply;       /* MOVED: an outcome for which
-                                                  the log had no room */
+    ngx_str_t                     reply;       /* the outcome, while it waits
+                                                  for room in the log */
 } ngx_http_socketio_flight_t;
 
 
 /* There is one for every idle client: its size matters. */
 
 struct ngx_http_socketio_peer_s {
-    ngx_queue_t                   queue;       /* of flights, remotes or
-                                                  stalls; next NULL: none */
+    ngx_queue_t                   queue;       /* of flights, remotes, holds
+                                                  or stalls; next NULL: none */
     ngx_http_socketio_worker_t   *worker;
     ngx_sio_socket_t             *socket;      /* NULL: has ended or moved */
     ngx_http_socketio_origin_t   *origin;      /* shared */
@@ -170,6 +170,11 @@ void ngx_http_socketio_backend_pressure(ngx_http_socketio_peer_t *peer);
 /* Sends what is next, if nothing is under way; may free the peer. */
 void ngx_http_socketio_backend_next(ngx_http_socketio_peer_t *peer);
 
+/* Puts it into one of the queues below, or into none. */
+void ngx_http_socketio_backend_link(ngx_http_socketio_peer_t *peer,
+    ngx_queue_t *queue);
+void ngx_http_socketio_backend_unlink(ngx_http_socketio_peer_t *peer);
+
 /* Tries again soon what memory, or room in the log, was missing for. */
 void ngx_http_socketio_backend_stall(ngx_http_socketio_peer_t *peer);
 
@@ -179,6 +184,9 @@ ngx_log_t *ngx_http_socketio_backend_log(ngx_http_socketio_peer_t *peer);
 /* Peers whose webhook is in flight here, or in other workers. */
 extern ngx_queue_t  ngx_http_socketio_backend_flights;
 extern ngx_queue_t  ngx_http_socketio_backend_remotes;
+
+/* Peers whose webhook was answered, but the log was full. */
+extern ngx_queue_t  ngx_http_socketio_backend_holds;
 
 /* Peers that are tried again. */
 extern ngx_queue_t  ngx_http_socketio_backend_stalls;
@@ -201,7 +209,10 @@ void ngx_http_socketio_backend_outcome(ngx_http_socketio_hook_t *hook,
 ngx_uint_t ngx_http_socketio_backend_outcome_readable(void *data,
     ngx_str_t *body);
 
-/* The flight has come to its end; may free the peer. */
+/*
+ * The flight has come to its end; may free the peer.  A reply is not begun
+ * while the log is full: it waits, with the flight, for backend_room().
+ */
 void ngx_http_socketio_backend_finish(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result);
 
@@ -283,6 +294,14 @@ void ngx_http_socketio_backend_reply_apply(ngx_http_socketio_reply_t *reply);
 void ngx_http_socketio_backend_pass(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result);
 void ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer);
+
+/* Copies an outcome to flight->reply.  NGX_OK; NGX_ERROR: no memory. */
+ngx_int_t ngx_http_socketio_backend_keep(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result);
+
+/* What was kept, borrowed; false: nothing was. */
+ngx_uint_t ngx_http_socketio_backend_kept(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result);
 
 
 /* ngx_http_socketio_backend_journal.c */

@@ -18,14 +18,19 @@ typedef struct {
 typedef struct {
     ngx_queue_t                  queue;
     ngx_sio_hub_addr_t           to;
+    ngx_uint_t                   flags;    /* of the append */
     ngx_str_t                    body;     /* allocated with this */
 } ngx_http_socketio_further_t;
+
+
+/* a number is said in any case; lists are missed by whoever waits for them */
+#define ngx_http_socketio_result_owed(len)  ((len) ? 0 : NGX_SIO_HUB_OWED)
 
 
 static void ngx_http_socketio_result_local(ngx_http_socketio_worker_t *w,
     ngx_str_t *parts, ngx_uint_t n);
 static void ngx_http_socketio_result_append(ngx_http_socketio_worker_t *w,
-    ngx_sio_hub_addr_t to, ngx_str_t *parts, ngx_uint_t n);
+    ngx_uint_t flags, ngx_sio_hub_addr_t to, ngx_str_t *parts, ngx_uint_t n);
 static ngx_uint_t ngx_http_socketio_result_due(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_due_t *due);
 static void ngx_http_socketio_result_tell_all(ngx_sio_socket_t *so,
@@ -69,7 +74,9 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
         ngx_http_socketio_result_local(w, parts, 4);
 
     } else {
-        ngx_http_socketio_result_append(w, to, parts, 4);
+        ngx_http_socketio_result_append(w, ngx_http_socketio_result_owed(
+                                               effect->rows.len),
+                                        to, parts, 4);
     }
 }
 
@@ -114,11 +121,11 @@ ngx_http_socketio_result_local(ngx_http_socketio_worker_t *w,
 
 static void
 ngx_http_socketio_result_append(ngx_http_socketio_worker_t *w,
-    ngx_sio_hub_addr_t to, ngx_str_t *parts, ngx_uint_t n)
+    ngx_uint_t flags, ngx_sio_hub_addr_t to, ngx_str_t *parts, ngx_uint_t n)
 {
-    if (ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_RESULT, 0, to, parts, n,
-                           NULL)
-        != NGX_OK)
+    if (ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_RESULT, flags, to, parts,
+                           n, NULL)
+        == NGX_BUSY)
     {
         ngx_http_socketio_full(w, "an answer");
     }
@@ -200,6 +207,7 @@ ngx_http_socketio_result_collect(ngx_queue_t *queue,
     result.done = effect->done;
 
     f->to = ngx_sio_hub_addr(cmd->count.slot, cmd->count.generation);
+    f->flags = ngx_http_socketio_result_owed(effect->rows.len);
     f->body.len = len;
     f->body.data = (u_char *) (f + 1);
 
@@ -227,7 +235,7 @@ ngx_http_socketio_result_flush(ngx_http_socketio_worker_t *w,
 
         f = ngx_queue_data(q, ngx_http_socketio_further_t, queue);
 
-        ngx_http_socketio_result_append(w, f->to, &f->body, 1);
+        ngx_http_socketio_result_append(w, f->flags, f->to, &f->body, 1);
 
         ngx_free(f);
     }
@@ -421,7 +429,7 @@ ngx_http_socketio_result_tell(ngx_sio_socket_t *so, ngx_sio_ack_t *ack,
     uint32_t                     tag;
     ngx_int_t                    rc;
     ngx_str_t                    body;
-    ngx_uint_t                   i;
+    ngx_uint_t                   i, flags;
     ngx_sio_waiter_t             waiter;
     ngx_http_socketio_worker_t  *w;
 
@@ -472,7 +480,10 @@ ngx_http_socketio_result_tell(ngx_sio_socket_t *so, ngx_sio_ack_t *ack,
     body.data = head;
     body.len = p - head;
 
-    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ACKED, 0,
+    flags = (acked->what == NGX_HTTP_SOCKETIO_ACK_ANSWERED)
+            ? 0 : NGX_SIO_HUB_OWED;
+
+    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ACKED, flags,
                             ngx_sio_hub_addr(waiter.slot, waiter.generation),
                             &body, 1, NULL);
     ngx_free(head);

@@ -88,6 +88,7 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     ngx_uint_t octets, ngx_str_t *body)
 {
     ngx_int_t                     rc;
+    ngx_uint_t                    flags;
     ngx_sio_session_t            *s;
     ngx_sio_hub_addr_t            owner;
     ngx_http_socketio_parked_t   *parked;
@@ -125,13 +126,31 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
         parked->owner = owner;
     }
 
-    rc = ngx_http_socketio_forward(w, kind, owner, &routed, body);
+    /* what ends a request is said in any case */
+
+    flags = (kind == NGX_HTTP_SOCKETIO_ABORT
+             || kind == NGX_HTTP_SOCKETIO_REFUSED)
+            ? NGX_SIO_HUB_OWED : 0;
+
+    rc = ngx_http_socketio_forward(w, kind, flags, owner, &routed, body);
 
     if (rc == NGX_OK || kind == NGX_HTTP_SOCKETIO_ABORT) {
         return;
     }
 
-    ngx_http_socketio_answer_local(w, waiter, NGX_SIO_ANSWER_BAD, NULL);
+    if (kind == NGX_HTTP_SOCKETIO_POST) {
+
+        /* the owner has heard of its beginning */
+
+        (void) ngx_http_socketio_forward(w, NGX_HTTP_SOCKETIO_ABORT,
+                                         NGX_SIO_HUB_OWED, owner, &routed,
+                                         NULL);
+    }
+
+    (void) ngx_http_socketio_answer_local(w, waiter,
+                                          rc == NGX_BUSY ? NGX_SIO_ANSWER_BUSY
+                                                         : NGX_SIO_ANSWER_BAD,
+                                          NULL);
     return;
 
 unknown:
@@ -140,8 +159,8 @@ unknown:
                    "socketio: nobody has the session of entry %ui", kind);
 
     if (kind != NGX_HTTP_SOCKETIO_ABORT) {
-        ngx_http_socketio_answer_local(w, waiter, NGX_SIO_ANSWER_UNKNOWN,
-                                       NULL);
+        (void) ngx_http_socketio_answer_local(w, waiter,
+                                              NGX_SIO_ANSWER_UNKNOWN, NULL);
     }
 }
 
@@ -178,7 +197,8 @@ ngx_http_socketio_serve(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
 
 ngx_int_t
 ngx_http_socketio_forward(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
-    ngx_sio_hub_addr_t to, ngx_http_socketio_routed_t *routed, ngx_str_t *body)
+    ngx_uint_t flags, ngx_sio_hub_addr_t to,
+    ngx_http_socketio_routed_t *routed, ngx_str_t *body)
 {
     ngx_int_t  rc;
     ngx_str_t  parts[2];
@@ -191,7 +211,7 @@ ngx_http_socketio_forward(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
         parts[1] = *body;
     }
 
-    rc = ngx_sio_hub_append(w->hub, kind, 0, to, parts, 2, NULL);
+    rc = ngx_sio_hub_append(w->hub, kind, flags, to, parts, 2, NULL);
 
     if (rc == NGX_BUSY) {
         ngx_http_socketio_full(w, "a polling request");
@@ -256,7 +276,8 @@ ngx_http_socketio_follow(ngx_http_socketio_worker_t *w, ngx_sio_hub_entry_t *e,
     {
         routed->hops++;
 
-        if (ngx_http_socketio_forward(w, e->kind, owner, routed, body)
+        if (ngx_http_socketio_forward(w, e->kind, NGX_SIO_HUB_OWED, owner,
+                                      routed, body)
             == NGX_OK)
         {
             ngx_http_socketio_own(w, &routed->waiter, owner);
@@ -274,14 +295,14 @@ ngx_http_socketio_follow(ngx_http_socketio_worker_t *w, ngx_sio_hub_entry_t *e,
         return;
     }
 
-    ngx_http_socketio_answer_to(w, &routed->waiter, NGX_SIO_ANSWER_UNKNOWN,
-                                NULL);
+    (void) ngx_http_socketio_answer_to(w, &routed->waiter,
+                                       NGX_SIO_ANSWER_UNKNOWN, NULL);
 }
 
 
 /* Answers. */
 
-void
+ngx_int_t
 ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body)
 {
@@ -294,8 +315,7 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     to = ngx_sio_hub_addr(waiter->slot, waiter->generation);
 
     if (ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub))) {
-        ngx_http_socketio_answer_local(w, waiter, octet, body);
-        return;
+        return ngx_http_socketio_answer_local(w, waiter, octet, body);
     }
 
     parts[0].len = sizeof(ngx_sio_waiter_t);
@@ -308,21 +328,19 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
         parts[2] = *body;
     }
 
-    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ANSWER, 0, to, parts, 3,
-                            NULL);
+    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ANSWER,
+                            NGX_SIO_HUB_OWED, to, parts, 3, NULL);
 
     if (rc == NGX_DECLINED && kind == NGX_SIO_ANSWER_TEXT) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "a message of %uz octets is too large for zone \"%V\"",
                       body->len, &w->zone->name);
 
-        ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_BAD, NULL);
-        return;
+        (void) ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_BAD,
+                                           NULL);
     }
 
-    if (rc == NGX_BUSY) {
-        ngx_http_socketio_full(w, "an answer");
-    }
+    return (rc == NGX_OK) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -331,7 +349,7 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
  * answer comes with a posted event.
  */
 
-void
+ngx_int_t
 ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
     ngx_sio_waiter_t *waiter, u_char kind, ngx_str_t *body)
 {
@@ -344,7 +362,7 @@ ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
                        ngx_cycle->log);
     if (answer == NULL) {
         /* the request has a time limit of its own */
-        return;
+        return NGX_ERROR;
     }
 
     answer->waiter = *waiter;
@@ -361,6 +379,8 @@ ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
     if (!w->answer.posted) {
         ngx_post_event(&w->answer, &ngx_posted_events);
     }
+
+    return NGX_OK;
 }
 
 

@@ -88,7 +88,7 @@ ngx_http_socketio_command_append(ngx_http_socketio_worker_t *w, u_char *head,
 {
     ngx_int_t    rc;
     ngx_str_t   *parts, few[8];
-    ngx_uint_t   i;
+    ngx_uint_t   i, flags;
 
     ngx_http_socketio_command_write(head, cmd);
 
@@ -110,7 +110,10 @@ ngx_http_socketio_command_append(ngx_http_socketio_worker_t *w, u_char *head,
         parts[i + 2] = cmd->attachments[i];
     }
 
-    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_COMMAND, 0,
+    flags = (members ? NGX_SIO_HUB_LATE : 0)
+            | (cmd->owed ? NGX_SIO_HUB_OWED : 0);
+
+    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_COMMAND, flags,
                             ngx_sio_hub_addr_all(), parts,
                             cmd->nattachments + 2, members);
 
@@ -208,6 +211,26 @@ ngx_http_socketio_command_write(u_char *p, ngx_http_socketio_command_t *cmd)
     }
 
     return p;
+}
+
+
+ngx_int_t
+ngx_http_socketio_command_waiter(ngx_str_t *body, ngx_sio_waiter_t *waiter,
+    uint32_t *tag)
+{
+    u_char                            *pos;
+    ngx_http_socketio_command_head_t   head;
+
+    pos = body->data;
+
+    if (ngx_sio_unpack(&pos, pos + body->len, &head, sizeof(head)) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    *waiter = head.count;
+    *tag = head.tag;
+
+    return NGX_OK;
 }
 
 
@@ -349,7 +372,7 @@ ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
     ngx_str_t       sid;
     ngx_sio_msg_t  *msg;
 
-    if (cmd->token.len || ngx_sio_hub_unread(w->hub)) {
+    if (cmd->token.len || ngx_sio_hub_owed_unread(w->hub)) {
         sid.len = NGX_SIO_SOCKET_SID_LEN;
         sid.data = so->sid;
 

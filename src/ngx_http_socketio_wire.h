@@ -47,6 +47,9 @@ typedef struct {
                                           acks then; 0: never */
     unsigned            is_volatile:1;
     unsigned            close:1;       /* KICK: the transport too */
+    unsigned            owed:1;        /* not sent: is not NGX_BUSY, since its
+                                          sender has begun when there was room
+                                          and cannot go back */
 
     ngx_sio_waiter_t    count;         /* whoever wants to know what it did;
                                           unset: nobody */
@@ -74,7 +77,10 @@ typedef struct {
  * answers the waiter, see ngx_http_socketio_result.h; *members says which.
  *
  *   NGX_OK
- *   NGX_BUSY      the log is full: try later
+ *   NGX_AGAIN     with members: it waits for room in the log; *members is
+ *                 empty, and the waiter will be told by kind MEMBERS, before
+ *                 anybody answers it, with a body that has them
+ *   NGX_BUSY      too much waits for room already: try later
  *   NGX_DECLINED  larger than an entry can be
  *   NGX_ERROR     no memory
  */
@@ -82,9 +88,9 @@ ngx_int_t ngx_http_socketio_command_send(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd, ngx_sio_hub_members_t *members);
 
 /*
- * What one socket is sent or told outside of the log, unless entries of this
- * worker are still unread there: then it takes the same way behind them, so
- * that a reply's order holds.  The target is so; types EMIT, KICK, RESPOND.
+ * What one socket is sent or told outside of the log, unless what was owed is
+ * still unread there: then it takes the same way behind that, so that a
+ * reply's order holds.  The target is so; types EMIT, KICK, RESPOND.
  * An EMIT with a token always goes through the log.  Codes as above.
  */
 ngx_int_t ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
@@ -97,6 +103,10 @@ size_t ngx_http_socketio_command_size(ngx_http_socketio_command_t *cmd);
 void ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd, uint64_t position,
     ngx_http_socketio_effect_t *effect);
+
+/* Who waits for an encoded command.  NGX_OK, NGX_DECLINED. */
+ngx_int_t ngx_http_socketio_command_waiter(ngx_str_t *body,
+    ngx_sio_waiter_t *waiter, uint32_t *tag);
 
 /* NGX_OK; NGX_DECLINED: not a command; NGX_ERROR: no memory. */
 ngx_int_t ngx_http_socketio_command_decode(ngx_str_t *body,

@@ -39,6 +39,9 @@ static void ngx_http_socketio_drain(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_linger(ngx_event_t *ev);
 static void ngx_http_socketio_shutdown(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_lost(ngx_sio_hub_t *hub);
+static void ngx_http_socketio_appended(ngx_sio_hub_t *hub,
+    ngx_sio_hub_entry_t *e, ngx_sio_hub_members_t *members);
+static void ngx_http_socketio_room(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_count_here(ngx_http_socketio_worker_t *w);
 
 static void ngx_http_socketio_op_answer(ngx_sio_session_t *s,
@@ -71,7 +74,9 @@ static const ngx_sio_hub_ops_t  ngx_http_socketio_hub_ops = {
     ngx_http_socketio_orphan,
     ngx_http_socketio_drain,
     ngx_http_socketio_shutdown,
-    ngx_http_socketio_lost
+    ngx_http_socketio_lost,
+    ngx_http_socketio_appended,
+    ngx_http_socketio_room
 };
 
 
@@ -180,6 +185,10 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_SHUTTING_DOWN);
     ngx_http_socketio_hook_abort_all();
+
+    /* the application has said it, so the others shall hear it if they can */
+
+    ngx_http_socketio_backend_flush(w);
 
     if (w->answer.posted) {
         ngx_delete_posted_event(&w->answer);
@@ -478,6 +487,46 @@ ngx_http_socketio_count_here(ngx_http_socketio_worker_t *w)
 }
 
 
+static void
+ngx_http_socketio_appended(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e,
+    ngx_sio_hub_members_t *members)
+{
+    ngx_str_t                     body;
+    ngx_sio_waiter_t              waiter;
+    ngx_http_socketio_worker_t   *w;
+    ngx_http_socketio_parked_t   *parked;
+    ngx_http_socketio_members_t   told;
+
+    w = ngx_sio_hub_data(hub);
+
+    if (ngx_http_socketio_command_waiter(&e->body, &waiter, &told.tag)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    told.members = *members;
+
+    parked = ngx_http_socketio_parked(w, &waiter);
+
+    if (parked != NULL) {
+        body.data = (u_char *) &told;
+        body.len = sizeof(ngx_http_socketio_members_t);
+
+        parked->answer(parked, NGX_HTTP_SOCKETIO_MEMBERS,
+                       ngx_sio_hub_self(hub), &body);
+    }
+}
+
+
+static void
+ngx_http_socketio_room(ngx_sio_hub_t *hub)
+{
+    ngx_http_socketio_backend_room(ngx_sio_hub_data(hub));
+    ngx_http_socketio_hook_resume();
+}
+
+
 void
 ngx_http_socketio_full(ngx_http_socketio_worker_t *w, const char *what)
 {
@@ -499,8 +548,13 @@ static void
 ngx_http_socketio_op_answer(ngx_sio_session_t *s, ngx_sio_waiter_t *waiter,
     ngx_sio_answer_e kind, ngx_str_t *body)
 {
-    ngx_http_socketio_answer_to(ngx_http_socketio_session_worker(s), waiter,
-                                kind, body);
+    if (ngx_http_socketio_answer_to(ngx_http_socketio_session_worker(s),
+                                    waiter, kind, body)
+        != NGX_OK)
+    {
+        /* what it was to be told is gone */
+        ngx_sio_session_fail(s);
+    }
 }
 
 

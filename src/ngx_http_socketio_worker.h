@@ -34,8 +34,18 @@ typedef enum {
     NGX_HTTP_SOCKETIO_REPLY,       /* to the owner: a webhook's outcome */
     NGX_HTTP_SOCKETIO_COMMAND,     /* to all: ngx_http_socketio_wire.h */
     NGX_HTTP_SOCKETIO_RESULT,      /* to the waiter: what a command did */
-    NGX_HTTP_SOCKETIO_ACKED        /* to the waiter: of a client's answer */
+    NGX_HTTP_SOCKETIO_ACKED,       /* to the waiter: of a client's answer */
+    NGX_HTTP_SOCKETIO_MEMBERS      /* no entry, but told to a waiter: whose
+                                      RESULT it has to expect */
 } ngx_http_socketio_entry_e;
+
+
+/* The body of MEMBERS: of which command of the waiter, and who reads it. */
+
+typedef struct {
+    uint32_t                    tag;
+    ngx_sio_hub_members_t       members;
+} ngx_http_socketio_members_t;
 
 
 /*

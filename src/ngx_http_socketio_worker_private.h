@@ -57,11 +57,11 @@ ngx_int_t ngx_http_socketio_owner(ngx_http_socketio_worker_t *w,
     ngx_str_t *sid, ngx_sio_hub_addr_t *owner);
 
 /*
- * Appends an entry for the owner; body may be NULL.  Returns what
- * ngx_sio_hub_append() does.
+ * Appends an entry for the owner; body may be NULL.  Flags and codes are those
+ * of ngx_sio_hub_append().
  */
 ngx_int_t ngx_http_socketio_forward(ngx_http_socketio_worker_t *w,
-    ngx_uint_t kind, ngx_sio_hub_addr_t to,
+    ngx_uint_t kind, ngx_uint_t flags, ngx_sio_hub_addr_t to,
     ngx_http_socketio_routed_t *routed, ngx_str_t *body);
 
 /* An entry about a request that another worker has: POLL to UPGRADE. */
@@ -72,10 +72,15 @@ void ngx_http_socketio_routed(ngx_http_socketio_worker_t *w,
 /*
  * Answers a waiter, wherever it is, or in this worker; kind is an
  * ngx_sio_answer_e, body may be NULL.  Never from inside the call.
+ *
+ *   NGX_OK     it is on its way, however full the log is: there is at most
+ *              one answer for each request that waits
+ *   NGX_ERROR  the answer is lost, for lack of memory, or since it is too
+ *              large (logged); of such a one the waiter hears
  */
-void ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
+ngx_int_t ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);
-void ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
+ngx_int_t ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
     ngx_sio_waiter_t *waiter, u_char kind, ngx_str_t *body);
 
 /* w->answer: delivers what answer_local has queued */

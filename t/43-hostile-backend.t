@@ -72,8 +72,6 @@ my $nginx = SIO::Nginx->new(
     workers => 4,
     http    => <<"EOS",
     upstream app { server @{[ $backend->address ]}; keepalive 32; }
-
-    socketio_zone tiny 1m;
 EOS
     server => <<"EOS",
         subrequest_output_buffer_size 64k;
@@ -92,9 +90,6 @@ EOS
         location /scgi/       { socketio; socketio_webhook /_scgi; }
         location /hasty/      { socketio; socketio_webhook_timeout 1s; }
         location /large/      { socketio; socketio_webhook /_large;
-                                socketio_send_buffer 64m; }
-        location /tiny/       { socketio zone=tiny; socketio_webhook /_large;
-                                socketio_max_payload 50k;
                                 socketio_send_buffer 64m; }
         location /fallback/   { socketio; socketio_webhook /_fallback; }
 
@@ -547,43 +542,6 @@ subtest 'replies that want a lot' => sub {
     is($own[0], 'after', 'a large ack');
     is(length($own[1] // ''), length $huge, 'goes to its client alone');
     $got->($_) for @clients[ 1, 2 ];
-
-    $_->disconnect for @clients;
-    all_is_told($backend, 'all is told');
-    $backend->reset;
-};
-
-
-subtest 'more than fits into the zone' => sub {
-    my @clients = map {
-        client_of($nginx, $workers[$_], path => '/tiny/')
-    } 0 .. 1;
-
-    my $text = 'x' x 20000;
-
-    $backend->on({ event => 'do' }, { body => '{"emit":['
-        . join(',', map { '{"event":"' . $_ . '","args":["' . $text
-                          . '"],"broadcast":true}' } 1 .. 300)
-        . '],"ack":["done"]}' });
-    $backend->on({ event => 'ok' }, { json => { ack => ['ok'] } });
-
-    $clients[0]->emit('do');
-
-    is_deeply($clients[0]->call('ok'), ['ok'], 'the next event works');
-
-    my @got;
-
-    while (my $event = $clients[1]->event(undef, 1)) {
-        push @got, $event->[0];
-    }
-
-    is(join(' ', @got), join(' ', sort { $a <=> $b } @got),
-       'what has arrived is in order');
-    cmp_ok(scalar @got, '>', 0, 'some has');
-
-    ok(@got == 300 || $nginx->wait_log(
-           qr/"emit" of a reply was dropped: the zone is full/, 2),
-       'what has not is in the log');
 
     $_->disconnect for @clients;
     all_is_told($backend, 'all is told');

@@ -96,7 +96,8 @@ typedef enum {
     NGX_SIO_ANSWER_OK,            /* 200, text/html, "ok" */
     NGX_SIO_ANSWER_BAD,           /* 400, empty */
     NGX_SIO_ANSWER_UNKNOWN,       /* 400, code 1, Session ID unknown */
-    NGX_SIO_ANSWER_MISMATCH       /* 400, code 3, Bad request */
+    NGX_SIO_ANSWER_MISMATCH,      /* 400, code 3, Bad request */
+    NGX_SIO_ANSWER_BUSY           /* 503, empty */
 } ngx_sio_answer_e;
 
 

@@ -43,6 +43,7 @@ ngx_sio_hub_open(ngx_sio_mem_t *mem, const ngx_sio_hub_ops_t *ops,
     hub->log = cycle->log;
 
     ngx_queue_init(&hub->backlog);
+    ngx_queue_init(&hub->appended);
 
     ngx_sio_members_init(&hub->members, mem);
     ngx_sio_directory_init(&hub->directory, mem, &hub->members.slots);
@@ -96,6 +97,20 @@ ngx_uint_t
 ngx_sio_hub_unread(ngx_sio_hub_t *hub)
 {
     return hub->own > hub->position || !ngx_queue_empty(&hub->backlog);
+}
+
+
+ngx_uint_t
+ngx_sio_hub_owing(ngx_sio_hub_t *hub)
+{
+    return hub->owing > 0;
+}
+
+
+ngx_uint_t
+ngx_sio_hub_owed_unread(ngx_sio_hub_t *hub)
+{
+    return hub->owed > hub->position || hub->owing > 0;
 }
 
 
@@ -343,6 +358,7 @@ ngx_sio_hub_init(ngx_sio_hub_t *hub)
     ngx_sio_hub_init_event(hub, &hub->reader, ngx_sio_hub_read_handler);
     ngx_sio_hub_init_event(hub, &hub->waker, ngx_sio_hub_waker_handler);
     ngx_sio_hub_init_event(hub, &hub->adopter, ngx_sio_hub_siblings_adopter);
+    ngx_sio_hub_init_event(hub, &hub->room, ngx_sio_hub_append_room);
     ngx_sio_hub_init_event(hub, &hub->timer, ngx_sio_hub_timer_handler);
 
     if (ngx_sio_bridge_init(&hub->bridge, hub->mem) != NGX_OK) {
@@ -399,12 +415,18 @@ ngx_sio_hub_init_event(ngx_sio_hub_t *hub, ngx_event_t *ev,
 static void
 ngx_sio_hub_done(ngx_sio_hub_t *hub)
 {
+    ngx_sio_hub_append_drop(hub);
+
     if (hub->timer.timer_set) {
         ngx_del_timer(&hub->timer);
     }
 
     if (hub->adopter.posted) {
         ngx_delete_posted_event(&hub->adopter);
+    }
+
+    if (hub->room.posted) {
+        ngx_delete_posted_event(&hub->room);
     }
 
     if (hub->waker.posted) {
@@ -417,8 +439,6 @@ ngx_sio_hub_done(ngx_sio_hub_t *hub)
 
     ngx_sio_watch_done(&hub->watch);
     ngx_sio_wake_done(&hub->wake);
-
-    ngx_sio_hub_append_drop(hub);
 
     if (hub->body.data) {
         ngx_free(hub->body.data);

@@ -14,7 +14,11 @@
  *      |                                        at the end of the turn
  *      | no room
  *      v
- *   backlog (this worker, bounded, in order) ---> retried when cursors move
+ *   backlog (this worker, in order) ---> retried when cursors move
+ *
+ * The backlog is as large as the log.  Past that an append is refused, unless
+ * its flags say that it is owed: then it is the caller who asks
+ * ngx_sio_hub_owing() before it begins something that ends in one.
  *
  * Every worker, the writer included, is handed all entries that concern it by
  * its reader, in the same total order, never from inside an append.
@@ -52,11 +56,17 @@
 #define NGX_SIO_HUB_MAX_KIND   0xfeff
 
 /*
- * Flags of entries; the others belong to the user of the hub.  With ECHO an
+ * Flags of entries; those of the user of the hub stand below.  With ECHO an
  * entry for one worker is read by the one who wrote it, too.
  */
 #define NGX_SIO_HUB_SHIP       0x8000
 #define NGX_SIO_HUB_ECHO       0x4000
+
+/* what an append does when the log is full; these do not travel along */
+#define NGX_SIO_HUB_NOW        0x0800   /* does not wait in the backlog */
+#define NGX_SIO_HUB_OWED       0x1000   /* waits there whatever its size is */
+#define NGX_SIO_HUB_LATE       0x2000   /* waits there, and its members are
+                                           told by ops->appended */
 
 
 typedef struct ngx_sio_hub_s  ngx_sio_hub_t;
@@ -102,12 +112,22 @@ typedef struct {
     void  (*shutdown)(ngx_sio_hub_t *hub);
 
     /*
-     * This worker had been declared lost: it missed entries, its backlog was
-     * dropped, the others have been told that it is down.  Its journal
-     * records were kept, ngx_sio_hub_self() and the functions for counting
-     * answer anew.
+     * This worker had been declared lost: it missed entries, the others have
+     * been told that it is down.  Of its backlog it keeps what is for all.
+     * Its journal records were kept, ngx_sio_hub_self() and the functions for
+     * counting answer anew.
      */
     void  (*lost)(ngx_sio_hub_t *hub);
+
+    /*
+     * An entry that was appended with NGX_SIO_HUB_LATE and had to wait is in
+     * the log now; comes before anything that others wrote behind it.
+     */
+    void  (*appended)(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e,
+        ngx_sio_hub_members_t *members);
+
+    /* the log was full, and what was owed to all is in it now */
+    void  (*room)(ngx_sio_hub_t *hub);
 } ngx_sio_hub_ops_t;
 
 
@@ -185,6 +205,7 @@ void *ngx_sio_hub_data(ngx_sio_hub_t *hub);
  *   NGX_OK        in the log, or in the backlog of this worker in order;
  *                 with members != NULL always in the log, and *members are
  *                 the workers alive at its place in the log
+ *   NGX_AGAIN     with NGX_SIO_HUB_LATE: in the backlog, *members is empty
  *   NGX_BUSY      the log and the backlog are full, or this worker was just
  *                 found lost; nothing was taken
  *   NGX_DECLINED  larger than ngx_sio_hub_max_entry()
@@ -199,6 +220,15 @@ ngx_int_t ngx_sio_hub_append(ngx_sio_hub_t *hub, ngx_uint_t kind,
  * not come back through ops->entry yet, or still wait in the backlog.
  */
 ngx_uint_t ngx_sio_hub_unread(ngx_sio_hub_t *hub);
+
+/*
+ * Of the entries with NGX_SIO_HUB_OWED that this worker appended for everybody:
+ * whether some wait for room, so that what ends in more of them had better not
+ * begin until ops->room; and whether some have not come back through
+ * ops->entry yet.
+ */
+ngx_uint_t ngx_sio_hub_owing(ngx_sio_hub_t *hub);
+ngx_uint_t ngx_sio_hub_owed_unread(ngx_sio_hub_t *hub);
 
 /* everything below it was handed to ops->entry, the present call included */
 uint64_t ngx_sio_hub_position(ngx_sio_hub_t *hub);

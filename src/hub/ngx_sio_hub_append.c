@@ -5,6 +5,10 @@
 /* seconds between two lines in the log about a full ring */
 #define NGX_SIO_HUB_APPEND_LOG   60
 
+/* what is for the append alone */
+#define NGX_SIO_HUB_APPEND_FLAGS                                              \
+    (NGX_SIO_HUB_NOW|NGX_SIO_HUB_OWED|NGX_SIO_HUB_LATE)
+
 
 static ngx_int_t ngx_sio_hub_append_commit(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts,
@@ -12,8 +16,10 @@ static ngx_int_t ngx_sio_hub_append_commit(ngx_sio_hub_t *hub,
 static ngx_int_t ngx_sio_hub_append_ring(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
 static ngx_int_t ngx_sio_hub_append_wait(ngx_sio_hub_t *hub,
-    ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
+    ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts,
+    ngx_uint_t flags);
 static ngx_int_t ngx_sio_hub_append_first(ngx_sio_hub_t *hub);
+static size_t ngx_sio_hub_append_take(ngx_sio_hub_t *hub, ngx_queue_t *q);
 static void ngx_sio_hub_append_set_size(ngx_sio_hub_t *hub, size_t size);
 static void ngx_sio_hub_append_log(ngx_sio_hub_t *hub);
 
@@ -43,7 +49,7 @@ ngx_sio_hub_append(ngx_sio_hub_t *hub, ngx_uint_t kind, ngx_uint_t flags,
 
     e.length = length;
     e.kind = kind;
-    e.flags = flags;
+    e.flags = flags & ~NGX_SIO_HUB_APPEND_FLAGS;
     e.to_slot = to.slot;
     e.to_generation = to.generation;
 
@@ -56,12 +62,32 @@ ngx_sio_hub_append(ngx_sio_hub_t *hub, ngx_uint_t kind, ngx_uint_t flags,
         rc = NGX_BUSY;
     }
 
-    if (rc != NGX_BUSY || ngx_sio_hub_lost(hub)) {
+    if (rc == NGX_OK && (flags & NGX_SIO_HUB_OWED)
+        && to.slot == NGX_SIO_HUB_ALL)
+    {
+        hub->owed = e.position + e.size;
+    }
+
+    if (rc != NGX_BUSY) {
         return rc;
     }
 
-    if (members == NULL) {
-        rc = ngx_sio_hub_append_wait(hub, &e, parts, nparts);
+    /* who begins anew drops what was for one worker */
+
+    if (ngx_sio_hub_lost(hub)
+        && (to.slot != NGX_SIO_HUB_ALL || !(flags & NGX_SIO_HUB_OWED)))
+    {
+        return NGX_BUSY;
+    }
+
+    if (flags & NGX_SIO_HUB_LATE) {
+        ngx_memzero(members, sizeof(ngx_sio_hub_members_t));
+    }
+
+    if (!(flags & NGX_SIO_HUB_NOW)
+        && (members == NULL || (flags & NGX_SIO_HUB_LATE)))
+    {
+        rc = ngx_sio_hub_append_wait(hub, &e, parts, nparts, flags);
     }
 
     hub->refused = 1;
@@ -98,17 +124,98 @@ ngx_sio_hub_append_retry(ngx_sio_hub_t *hub)
 
 
 void
+ngx_sio_hub_append_report(ngx_sio_hub_t *hub)
+{
+    ngx_queue_t            *q;
+    ngx_sio_hub_entry_t     e;
+    ngx_sio_hub_waiting_t  *w;
+
+    while (!ngx_queue_empty(&hub->appended)) {
+        q = ngx_queue_head(&hub->appended);
+        w = ngx_queue_data(q, ngx_sio_hub_waiting_t, queue);
+
+        ngx_queue_remove(q);
+
+        e.position = w->entry.position;
+        e.kind = w->entry.kind;
+        e.flags = w->entry.flags;
+        e.from = hub->self;
+        e.to = ngx_sio_hub_addr(w->entry.to_slot, w->entry.to_generation);
+        e.body.len = w->entry.length;
+        e.body.data = (u_char *) (w + 1);
+
+        hub->ops->appended(hub, &e, &w->members);
+
+        ngx_free(w);
+    }
+}
+
+
+/*
+ * The others have done with the worker that this one was: what they had asked
+ * it is answered, and what it had asked them is forgotten.  What it has to say
+ * to everybody is as true as before.
+ */
+
+size_t
+ngx_sio_hub_append_begin_anew(ngx_sio_hub_t *hub)
+{
+    size_t                  dropped;
+    ngx_queue_t            *q, *next;
+    ngx_sio_hub_waiting_t  *w;
+
+    dropped = 0;
+
+    for (q = ngx_queue_head(&hub->backlog);
+         q != ngx_queue_sentinel(&hub->backlog);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        w = ngx_queue_data(q, ngx_sio_hub_waiting_t, queue);
+
+        if (w->entry.to_slot != NGX_SIO_HUB_ALL) {
+            dropped += ngx_sio_hub_append_take(hub, q);
+            ngx_free(w);
+        }
+    }
+
+    ngx_sio_hub_append_set_size(hub, hub->backlog_size);
+
+    return dropped;
+}
+
+
+void
 ngx_sio_hub_append_drop(ngx_sio_hub_t *hub)
 {
     ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&hub->backlog)) {
         q = ngx_queue_head(&hub->backlog);
-        ngx_queue_remove(q);
+        (void) ngx_sio_hub_append_take(hub, q);
         ngx_free(ngx_queue_data(q, ngx_sio_hub_waiting_t, queue));
     }
 
-    ngx_sio_hub_append_set_size(hub, 0);
+    while (!ngx_queue_empty(&hub->appended)) {
+        q = ngx_queue_head(&hub->appended);
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, ngx_sio_hub_waiting_t, queue));
+    }
+}
+
+
+void
+ngx_sio_hub_append_room(ngx_event_t *ev)
+{
+    ngx_sio_hub_t     *hub;
+    ngx_connection_t  *c;
+
+    c = ev->data;
+    hub = c->data;
+
+    if (hub->owing == 0) {
+        hub->ops->room(hub);
+    }
 }
 
 
@@ -205,11 +312,11 @@ ngx_sio_hub_append_ring(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
 }
 
 
-/* takes an entry into the backlog; the first one always fits */
+/* takes an entry into the backlog; codes of ngx_sio_hub_append() */
 
 static ngx_int_t
 ngx_sio_hub_append_wait(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
-    ngx_str_t *parts, ngx_uint_t nparts)
+    ngx_str_t *parts, ngx_uint_t nparts, ngx_uint_t flags)
 {
     u_char                 *p;
     size_t                  size;
@@ -218,7 +325,9 @@ ngx_sio_hub_append_wait(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
 
     size = sizeof(ngx_sio_hub_waiting_t) + e->length;
 
-    if (hub->backlog_size && hub->backlog_size + size > hub->max_body) {
+    if (!(flags & NGX_SIO_HUB_OWED)
+        && hub->backlog_size + size > hub->members.ring.size)
+    {
         return NGX_BUSY;
     }
 
@@ -228,6 +337,10 @@ ngx_sio_hub_append_wait(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
     }
 
     w->entry = *e;
+    w->late = (flags & NGX_SIO_HUB_LATE) ? 1 : 0;
+    w->owed = ((flags & NGX_SIO_HUB_OWED) && e->to_slot == NGX_SIO_HUB_ALL);
+
+    hub->owing += w->owed;
 
     p = (u_char *) (w + 1);
 
@@ -244,7 +357,7 @@ ngx_sio_hub_append_wait(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
 
     ngx_sio_hub_append_retry(hub);
 
-    return NGX_OK;
+    return (flags & NGX_SIO_HUB_LATE) ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -262,19 +375,51 @@ ngx_sio_hub_append_first(ngx_sio_hub_t *hub)
     part.len = w->entry.length;
     part.data = (u_char *) (w + 1);
 
-    rc = ngx_sio_hub_append_commit(hub, &w->entry, &part, 1, NULL);
+    rc = ngx_sio_hub_append_commit(hub, &w->entry, &part, 1,
+                                   w->late ? &w->members : NULL);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    ngx_queue_remove(q);
-    ngx_sio_hub_append_set_size(hub, hub->backlog_size
-                                     - sizeof(ngx_sio_hub_waiting_t)
-                                     - part.len);
-    ngx_free(w);
+    (void) ngx_sio_hub_append_take(hub, q);
+
+    if (w->owed) {
+        hub->owed = w->entry.position + w->entry.size;
+    }
+
+    if (w->late) {
+        ngx_queue_insert_tail(&hub->appended, q);
+        ngx_sio_hub_read(hub);
+
+    } else {
+        ngx_free(w);
+    }
 
     return NGX_OK;
+}
+
+
+/* takes an entry out of the backlog; returns its size */
+
+static size_t
+ngx_sio_hub_append_take(ngx_sio_hub_t *hub, ngx_queue_t *q)
+{
+    size_t                  size;
+    ngx_sio_hub_waiting_t  *w;
+
+    w = ngx_queue_data(q, ngx_sio_hub_waiting_t, queue);
+    size = sizeof(ngx_sio_hub_waiting_t) + w->entry.length;
+
+    ngx_queue_remove(q);
+    ngx_sio_hub_append_set_size(hub, hub->backlog_size - size);
+    hub->owing -= w->owed;
+
+    if (w->owed && hub->owing == 0 && !hub->room.posted) {
+        ngx_post_event(&hub->room, &ngx_posted_events);
+    }
+
+    return size;
 }
 
 

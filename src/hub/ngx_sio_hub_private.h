@@ -37,8 +37,11 @@ typedef struct {
 /* an entry for which there was no room; the bytes follow */
 
 typedef struct {
-    ngx_queue_t               queue;
+    ngx_queue_t               queue;      /* of backlog, then of appended */
     ngx_sio_ring_entry_t      entry;
+    ngx_sio_hub_members_t     members;    /* once it is in the log */
+    unsigned                  late:1;     /* somebody wants to know them */
+    unsigned                  owed:1;     /* to everybody */
 } ngx_sio_hub_waiting_t;
 
 
@@ -65,6 +68,7 @@ struct ngx_sio_hub_s {
 
     uint64_t                  position;   /* see ngx_sio_hub_position() */
     uint64_t                  own;        /* end of our last entry for us */
+    uint64_t                  owed;       /* of the last one owed to all */
     ngx_sio_hub_buf_t         body;       /* of the entry being handled */
     ngx_sio_hub_buf_t         shipped;    /* of the one given out last */
     size_t                    max_body;
@@ -75,11 +79,14 @@ struct ngx_sio_hub_s {
     ngx_event_t               reader;     /* posted when there is to read */
     ngx_event_t               waker;      /* posted when others are to wake */
     ngx_event_t               adopter;    /* posted while a walk goes on */
+    ngx_event_t               room;       /* posted when owing is 0 again */
     ngx_event_t               timer;
 
     ngx_sio_hub_members_t     wakeups;    /* besides all of them: */
     ngx_queue_t               backlog;    /* of ngx_sio_hub_waiting_t */
     size_t                    backlog_size;
+    ngx_uint_t                owing;      /* entries of it owed to all */
+    ngx_queue_t               appended;   /* late ones, to be reported */
 
     uint32_t                  walk;       /* journal cursor of the adopter */
     uint32_t                  changes;    /* of slots, as last looked at */
@@ -118,8 +125,17 @@ void ngx_sio_hub_read_recount(ngx_sio_hub_t *hub);
 /* appends what waits in the backlog, as far as there is room */
 void ngx_sio_hub_append_retry(ngx_sio_hub_t *hub);
 
-/* drops the backlog */
+/* tells of late entries that are in the log now */
+void ngx_sio_hub_append_report(ngx_sio_hub_t *hub);
+
+/* drops what waits for one worker; returns its bytes */
+size_t ngx_sio_hub_append_begin_anew(ngx_sio_hub_t *hub);
+
+/* frees the backlog */
 void ngx_sio_hub_append_drop(ngx_sio_hub_t *hub);
+
+/* the handler of hub->room */
+void ngx_sio_hub_append_room(ngx_event_t *ev);
 
 
 /* posts the reader, in this turn; may be called any time */

@@ -204,6 +204,7 @@ ngx_sio_hub_read_handler(ngx_event_t *ev)
     }
 
     ngx_sio_hub_append_retry(hub);
+    ngx_sio_hub_append_report(hub);
 
     if (rc == NGX_DECLINED) {
         rc = ngx_sio_hub_read_return(hub);
@@ -302,6 +303,10 @@ ngx_sio_hub_read_dispatch(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *re)
     }
 
     hub->position = re->position + re->size;
+
+    /* room may have come in this very turn, and answers behind it */
+
+    ngx_sio_hub_append_report(hub);
 
     switch (e.kind) {
 
@@ -449,7 +454,7 @@ ngx_sio_hub_read_sleep(ngx_sio_hub_t *hub)
 static ngx_int_t
 ngx_sio_hub_read_return(ngx_sio_hub_t *hub)
 {
-    size_t              length;
+    size_t              length, dropped;
     uint32_t            cursor;
     uint64_t            id, missed;
     ngx_int_t           rc;
@@ -468,13 +473,14 @@ ngx_sio_hub_read_return(ngx_sio_hub_t *hub)
     missed = hub->slot->cursor - hub->position;
     hub->position = hub->slot->cursor;
     hub->own = hub->position;
+    hub->owed = hub->position;
+
+    dropped = ngx_sio_hub_append_begin_anew(hub);
 
     ngx_log_error(NGX_LOG_WARN, hub->log, 0,
                   "worker was too slow for socketio zone \"%V\" and missed "
                   "%uL bytes, %uz waiting bytes were dropped",
-                  ngx_sio_mem_name(hub->mem), missed, hub->backlog_size);
-
-    ngx_sio_hub_append_drop(hub);
+                  ngx_sio_mem_name(hub->mem), missed, dropped);
 
     cursor = 0;
 
