@@ -4,8 +4,8 @@
 #
 #     src/  ->  core/  hub/  queue/  ->  base/  codec/
 #
-# Also: what codecs may know of nginx, what stands at the top level, and
-# which symbols the module exports.
+# Also: what codecs may know of nginx, who asks for its version, what stands at
+# the top level, and which symbols the module exports.
 #
 #   SIO_BUILD   where things are built, default: .build
 
@@ -44,6 +44,7 @@ my %files = sources();
 my %layer_of = map { basename($_) => $files{$_} } grep { /\.h$/ } keys %files;
 
 includes();
+versions();
 top_level();
 symbols();
 
@@ -112,6 +113,19 @@ sub include_lines {
     }
 
     return @lines;
+}
+
+
+# A difference between releases has a name, which tells what it is about.
+
+sub versions {
+    my @asking = grep {
+        open my $in, '<', "$root/$_" or die "$_: $!";
+        grep { /\bnginx_version\b|\bNGINX_VERSION\b/ } <$in>;
+    } sort keys %files;
+
+    is_deeply(\@asking, ['src/base/ngx_sio_compat.h'],
+              'one header knows of releases of nginx');
 }
 
 

@@ -31,18 +31,6 @@
 
 
 /*
- * HTTP/3 has one fake connection per stream, like HTTP/2, and since 1.25.0
- * ngx_connection_t tells.
- */
-
-#if (nginx_version >= 1025000)
-#define ngx_sio_quic(c)  ((c)->quic != NULL)
-#else
-#define ngx_sio_quic(c)  0
-#endif
-
-
-/*
  * Repeated headers are linked since 1.23.0: an element that was pushed to a
  * list holds garbage in "next" until it is cleared, as all of its fields do.
  */
