@@ -72,6 +72,7 @@ static ngx_int_t ngx_http_socketio_handler_begin(
 static ngx_int_t ngx_http_socketio_handler_complete(
     ngx_http_socketio_exchange_t *x);
 static void ngx_http_socketio_handler_await(ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_test_writing(ngx_http_request_t *r);
 static ngx_int_t ngx_http_socketio_handler_refuse(
     ngx_http_socketio_exchange_t *x);
 static ngx_int_t ngx_http_socketio_handler_too_large(
@@ -576,7 +577,7 @@ ngx_http_socketio_handler_poll(ngx_http_socketio_exchange_t *x)
                              + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
 
     r->main->count++;
-    r->write_event_handler = ngx_http_request_empty_handler;
+    r->write_event_handler = ngx_http_socketio_handler_test_writing;
 
     if (!r->discard_body) {
         r->read_event_handler = ngx_http_test_reading;
@@ -753,7 +754,26 @@ ngx_http_socketio_handler_await(ngx_http_socketio_exchange_t *x)
                              + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
 
     r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
+    r->write_event_handler = ngx_http_socketio_handler_test_writing;
+}
+
+
+/*
+ * A request of HTTP/3 that is given up after it was sent is told by its write
+ * event alone; of any other, ngx_http_test_reading() learns.
+ */
+
+static void
+ngx_http_socketio_handler_test_writing(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (c->write->error) {
+        c->error = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+    }
 }
 
 

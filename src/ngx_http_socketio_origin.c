@@ -43,6 +43,7 @@ struct ngx_http_socketio_origin_vars_s {
 };
 
 
+static ngx_int_t ngx_http_socketio_origin_host(ngx_http_request_t *r);
 static size_t ngx_http_socketio_origin_fields(ngx_http_request_t *r,
     ngx_http_socketio_origin_vars_t *vars, ngx_str_t *fields);
 static u_char *ngx_http_socketio_origin_args(u_char *p, ngx_str_t *args);
@@ -124,6 +125,10 @@ ngx_http_socketio_origin_create(ngx_http_request_t *r)
         return NULL;
     }
 
+    if (ngx_http_socketio_origin_host(r) != NGX_OK) {
+        return NULL;
+    }
+
     /* a listening wildcard address is nobody's: $server_addr of a fake
      * connection could not ask the socket any more */
 
@@ -182,6 +187,41 @@ ngx_http_socketio_origin_create(ngx_http_request_t *r)
     o->head.size = (uint32_t) (p - data);
 
     return o;
+}
+
+
+/*
+ * RFC 9114, 4.3.1: ":authority" replaces "Host", which nginx leaves out of the
+ * headers of HTTP/3, unlike those of HTTP/2.
+ */
+
+static ngx_int_t
+ngx_http_socketio_origin_host(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    if (r->headers_in.host != NULL || r->host_start == NULL
+        || r->http_version <= NGX_HTTP_VERSION_20)
+    {
+        return NGX_OK;
+    }
+
+    h = ngx_list_push(&r->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sio_table_elt_init(h);
+
+    h->hash = 1;
+    h->value.len = r->host_end - r->host_start;
+    h->value.data = r->host_start;
+    ngx_str_set(&h->key, "Host");
+    h->lowcase_key = (u_char *) "host";
+
+    r->headers_in.host = h;
+
+    return NGX_OK;
 }
 
 

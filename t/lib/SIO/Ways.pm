@@ -9,6 +9,7 @@ use JSON::PP ();
 use SIO::Curl;
 use SIO::EIO;
 use SIO::HTTP;
+use SIO::HTTP3;
 use SIO::Nginx;
 use SIO::Proc;
 use SIO::Util qw(program wait_until);
@@ -29,6 +30,7 @@ my $secure = <<'EOS';
     server {
         listen 127.0.0.1:%%PORT_tls%% ssl%%HTTP2%% reuseport;
         %%HTTP2_ON%%
+        %%HTTP3%%
 
         ssl_certificate %%PREFIX%%/cert.pem;
         ssl_certificate_key %%PREFIX%%/key.pem;
@@ -101,6 +103,7 @@ sub start_nginx {
 
         $server =~ s/%%HTTP2%%/$old/;
         $server =~ s/%%HTTP2_ON%%/$new/;
+        $server =~ s/%%HTTP3%%/http3()/e;
         $server =~ s/%%LOCATIONS%%/$self->{locations}/;
 
         $http .= $server;
@@ -128,6 +131,14 @@ sub http2 {
 
     return $minor > 25 || ($minor == 25 && $patch >= 1)
            ? ('', 'http2 on;') : (' http2', '');
+}
+
+
+# On the same port, by UDP, where nginx has it.
+
+sub http3 {
+    return SIO::HTTP3->available
+           ? 'listen 127.0.0.1:%%PORT_tls%% quic reuseport;' : '';
 }
 
 
@@ -165,6 +176,10 @@ sub run {
             return bless { %$plain, version => 2 }, ref $plain;
         },
 
+        'HTTP/3' => sub {
+            return bless { %$plain, version => 3 }, ref $plain;
+        },
+
         'one worker' => sub {
             return $self->other(
                 workers => 1,
@@ -183,7 +198,8 @@ sub run {
         },
     );
 
-    for my $name ('keepalive', 'TLS', 'HTTP/2', 'one worker',
+    for my $name ('keepalive', 'TLS', 'HTTP/2',
+                  SIO::HTTP3->available ? 'HTTP/3' : (), 'one worker',
                   'no master process')
     {
         Test::More::subtest($name => sub {
@@ -277,6 +293,8 @@ sub client {
     my ($self, %option) = @_;
 
     my %common = (port => $self->port, timeout => 20, %option);
+
+    return SIO::HTTP3->new(%common) if ($self->{version} // 0) == 3;
 
     return SIO::Curl->new(%common, version => $self->{version})
         if $self->{version};
@@ -426,8 +444,8 @@ SIO::Ways - the same locations, reached in every way that clients have
 
 =item way, run(sub { ... })
 
-C<run> makes a subtest for each of: keepalive, TLS, HTTP/2, one worker, no
-master process.  There is a C</_api/> in all of them.
+C<run> makes a subtest for each of: keepalive, TLS, HTTP/2, HTTP/3 where nginx
+has it, one worker, no master process.  There is a C</_api/> in all of them.
 
 =item client(%options), session(%options), joined(%options)
 
