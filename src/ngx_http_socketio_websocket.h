@@ -85,6 +85,7 @@ void ngx_http_socketio_websocket_start(ngx_http_socketio_websocket_t *ws,
 /* for ngx_sio_ops_t */
 
 void ngx_http_socketio_websocket_flush(void *ws);
+void ngx_http_socketio_websocket_prefetch(void *ws, ngx_uint_t away);
 void ngx_http_socketio_websocket_close(ngx_sio_session_t *s, void *ws,
     ngx_uint_t reason, ngx_uint_t discard);
 void ngx_http_socketio_websocket_read(void *ws);

@@ -1,5 +1,6 @@
 
 #include "ngx_http_socketio_websocket_private.h"
+#include "ngx_sio_compat.h"
 
 
 /* frames written at once */
@@ -49,6 +50,35 @@ ngx_http_socketio_websocket_flush(void *data)
     ngx_http_socketio_websocket_output(ws);
 
     ngx_http_socketio_websocket_release(ws);
+}
+
+
+/* Itself; its connection; what that points to. */
+
+void
+ngx_http_socketio_websocket_prefetch(void *data, ngx_uint_t away)
+{
+    ngx_http_socketio_websocket_t *ws = data;
+
+    ngx_connection_t  *c;
+
+    if (away == 3) {
+        ngx_sio_prefetch(ws);
+        ngx_sio_prefetch((u_char *) ws + 64);
+        return;
+    }
+
+    c = ws->connection;
+
+    if (away == 2) {
+        ngx_sio_prefetch(c);
+        ngx_sio_prefetch((u_char *) c + 64);
+        ngx_sio_prefetch((u_char *) c + 128);
+        return;
+    }
+
+    ngx_sio_prefetch(c->write);
+    ngx_sio_prefetch(c->log);
 }
 
 

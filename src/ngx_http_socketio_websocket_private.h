@@ -44,27 +44,13 @@ struct ngx_http_socketio_octets_s {
 /* There is one for every client, most of them idle: it is kept small. */
 
 struct ngx_http_socketio_websocket_s {
-    ngx_connection_t             *connection;
-    ngx_http_socketio_worker_t   *worker;
-    ngx_sio_session_t            *session;     /* NULL: it has ended */
-    ngx_http_socketio_origin_t   *origin;      /* of this handshake */
-    ngx_http_request_t           *request;     /* see start(), mostly NULL */
-    ngx_event_t                  *opening;     /* OPENING: what will start it */
 
-    ngx_sio_ws_t                  parser;
+    /* what every message to it touches comes first, and together */
+
+    ngx_connection_t             *connection;  /* NULL when it is GONE */
     ngx_sio_out_t                 out;
-
-    /* NULL while there is nothing in them */
-
-    ngx_http_socketio_octets_t   *rest;        /* read, but not parsed yet */
-    ngx_http_socketio_octets_t   *message;     /* of which more is to come */
-    ngx_http_socketio_octets_t   *control;     /* frames of our own */
-    ngx_http_socketio_octets_t   *record;      /* TLS: must be written again
-                                                  as it is */
-    void                         *note;        /* the session's, from its end
-                                                  on, see forget() */
-    uint64_t                      packets_in;
-    uint64_t                      packets_out;
+    ngx_http_socketio_octets_t   *control;     /* frames of our own, or NULL */
+    ngx_http_socketio_worker_t   *worker;
 
     uint32_t                      refs;
     uint16_t                      code;        /* to close with; 0: none */
@@ -76,6 +62,24 @@ struct ngx_http_socketio_websocket_s {
     unsigned                      deaf:1;      /* no more frames to parse */
     unsigned                      left:1;      /* the client closed */
     unsigned                      goodbye:1;   /* our close frame is queued */
+
+    ngx_sio_session_t            *session;     /* NULL: it has ended */
+    ngx_http_socketio_origin_t   *origin;      /* of this handshake */
+    ngx_http_request_t           *request;     /* see start(), mostly NULL */
+    ngx_event_t                  *opening;     /* OPENING: what will start it */
+
+    ngx_sio_ws_t                  parser;
+
+    /* NULL while there is nothing in them */
+
+    ngx_http_socketio_octets_t   *rest;        /* read, but not parsed yet */
+    ngx_http_socketio_octets_t   *message;     /* of which more is to come */
+    ngx_http_socketio_octets_t   *record;      /* TLS: must be written again
+                                                  as it is */
+    void                         *note;        /* the session's, from its end
+                                                  on, see forget() */
+    uint64_t                      packets_in;
+    uint64_t                      packets_out;
 };
 
 

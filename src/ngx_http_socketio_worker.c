@@ -83,6 +83,7 @@ static const ngx_sio_hub_ops_t  ngx_http_socketio_hub_ops = {
 static const ngx_sio_ops_t  ngx_http_socketio_ops = {
     ngx_http_socketio_op_answer,
     ngx_http_socketio_websocket_flush,
+    ngx_http_socketio_websocket_prefetch,
     ngx_http_socketio_websocket_close,
     ngx_http_socketio_websocket_read,
     ngx_http_socketio_websocket_resume,

@@ -91,21 +91,34 @@ ngx_sio_engine_log(ngx_log_t *log, u_char *buf, size_t len)
 
 
 /*
- * What the next session writes from is fetched while the kernel is at work for
- * this one: of thousands, none is in the cache.
+ * What the sessions to come write from is fetched, one step after the other,
+ * while the kernel is at work for this one: of thousands, none is in the
+ * cache.
  */
 
 static ngx_inline void
 ngx_sio_engine_prefetch(ngx_sio_engine_t *e, ngx_queue_t *q)
 {
+    ngx_uint_t          away;
     ngx_sio_session_t  *s;
 
-    if (q != ngx_queue_sentinel(&e->dirty)) {
+    for (away = 1; away <= 4; away++) {
+
+        if (q == ngx_queue_sentinel(&e->dirty)) {
+            return;
+        }
+
         s = ngx_queue_data(q, ngx_sio_session_t, dirty);
 
-        ngx_sio_prefetch(s->ws);
-        ngx_sio_prefetch((u_char *) s->ws + 64);
-        ngx_sio_prefetch(ngx_queue_next(q));
+        if (away == 4) {
+            ngx_sio_prefetch(s);
+            ngx_sio_prefetch((u_char *) s + 64);
+
+        } else if (s->ws != NULL) {
+            e->ops->ws_prefetch(s->ws, away);
+        }
+
+        q = ngx_queue_next(q);
     }
 }
 

@@ -127,6 +127,12 @@ typedef struct {
     void        (*ws_flush)(void *ws);
 
     /*
+     * It is flushed soon, as the so many next, 3 to 1; called for each in
+     * turn, so that what this needs from memory can be fetched in three steps.
+     */
+    void        (*ws_prefetch)(void *ws, ngx_uint_t away);
+
+    /*
      * Write what is queued, then close with an empty close frame; with
      * discard the queue is dropped.  The session forgets ws after the call.
      * reason NGX_SIO_REASONS: only the probe ended, the session goes on.
