@@ -22,6 +22,11 @@
 #include "ngx_http_socketio_wire.h"
 
 
+/* "connect", "event", "ack", "disconnect" */
+extern ngx_str_t
+    ngx_http_socketio_backend_types[NGX_HTTP_SOCKETIO_WEBHOOKS];
+
+
 /* for ngx_sio_ops_t; s->data is the session's ngx_http_socketio_origin_t */
 
 void ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth);

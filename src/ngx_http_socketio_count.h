@@ -5,8 +5,8 @@
  *
  * Layer:      top.
  * Ownership:  the numbers are in the zone; each worker writes its own, with
- *             plain additions.
- * Reference:  README.md, "Status"; ngx_http_socketio_status.c shows them.
+ *             plain additions.  Each is counted in one place.
+ * Reference:  README.md, "Status page"; ngx_http_socketio_status.c shows them.
  */
 
 
@@ -103,6 +103,13 @@ enum {
                                               log had no room */
     NGX_HTTP_SOCKETIO_COUNTERS
 };
+
+
+/*
+ * A postconfiguration: sees to it that requests are counted, too, that other
+ * modules refuse before they come to "socketio".  NGX_OK, NGX_ERROR.
+ */
+ngx_int_t ngx_http_socketio_count_others(ngx_conf_t *cf);
 
 
 #define ngx_http_socketio_refused(w, reason)                                  \

@@ -1,5 +1,6 @@
 #include "ngx_http_socketio_module.h"
 #include "ngx_http_socketio_conf.h"
+#include "ngx_http_socketio_count.h"
 #include "ngx_http_socketio_keys.h"
 #include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_variables.h"
@@ -18,6 +19,7 @@
 
 
 static ngx_int_t ngx_http_socketio_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_socketio_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_socketio_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_socketio_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent,
@@ -26,9 +28,11 @@ static char *ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent,
 static char *ngx_http_socketio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_socketio_api(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_socketio_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_socketio_location(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *lcf, ngx_http_socketio_zone_t **zone,
-    ngx_http_handler_pt handler);
+    ngx_str_t *value, ngx_http_handler_pt handler);
 
 static char *ngx_http_socketio_merge_handler(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *prev, ngx_http_socketio_loc_conf_t *conf);
@@ -71,6 +75,13 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
     { ngx_string("socketio_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       ngx_http_socketio_api,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("socketio_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE12,
+      ngx_http_socketio_status,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -249,7 +260,7 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
 
 static ngx_http_module_t  ngx_http_socketio_module_ctx = {
     ngx_http_socketio_preconfiguration,    /* preconfiguration */
-    ngx_http_socketio_location_names,      /* postconfiguration */
+    ngx_http_socketio_postconfiguration,   /* postconfiguration */
 
     ngx_http_socketio_create_main_conf,    /* create main configuration */
     ngx_http_socketio_zone_sizes,          /* init main configuration */
@@ -335,6 +346,17 @@ ngx_http_socketio_preconfiguration(ngx_conf_t *cf)
 }
 
 
+static ngx_int_t
+ngx_http_socketio_postconfiguration(ngx_conf_t *cf)
+{
+    if (ngx_http_socketio_location_names(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_socketio_count_others(cf);
+}
+
+
 static void *
 ngx_http_socketio_create_main_conf(ngx_conf_t *cf)
 {
@@ -383,6 +405,8 @@ ngx_http_socketio_create_loc_conf(ngx_conf_t *cf)
      *
      *     conf->zone = NULL;
      *     conf->api_zone = NULL;
+     *     conf->status_zone = NULL;
+     *     conf->status_format = NGX_HTTP_SOCKETIO_STATUS_JSON;
      *     conf->name = { 0, NULL };
      *     conf->webhook_events = 0;
      *     conf->transports = 0;
@@ -511,6 +535,7 @@ static char *
 ngx_http_socketio_merge_handler(ngx_conf_t *cf,
     ngx_http_socketio_loc_conf_t *prev, ngx_http_socketio_loc_conf_t *conf)
 {
+    const char                *name;
     ngx_http_handler_pt        handler;
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -519,16 +544,27 @@ ngx_http_socketio_merge_handler(ngx_conf_t *cf,
     if (clcf->noname && clcf->handler == NULL) {
         conf->zone = prev->zone;
         conf->api_zone = prev->api_zone;
+        conf->status_zone = prev->status_zone;
+        conf->status_format = prev->status_format;
         conf->file = prev->file;
         conf->line = prev->line;
     }
 
-    if (conf->zone == NULL && conf->api_zone == NULL) {
+    if (conf->zone) {
+        name = "socketio";
+        handler = ngx_http_socketio_handler;
+
+    } else if (conf->api_zone) {
+        name = "socketio_api";
+        handler = ngx_http_socketio_api_handler;
+
+    } else if (conf->status_zone) {
+        name = "socketio_status";
+        handler = ngx_http_socketio_status_handler;
+
+    } else {
         return NGX_CONF_OK;
     }
-
-    handler = conf->zone ? ngx_http_socketio_handler
-                         : ngx_http_socketio_api_handler;
 
     if (clcf->lmt_excpt) {
         clcf->handler = handler;
@@ -537,10 +573,12 @@ ngx_http_socketio_merge_handler(ngx_conf_t *cf,
     if (!clcf->noname && clcf->handler != handler) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "another directive takes over the location of "
-                      "\"%s\" in %s:%ui",
-                      conf->zone ? "socketio" : "socketio_api",
-                      conf->file, conf->line);
+                      "\"%s\" in %s:%ui", name, conf->file, conf->line);
         return NGX_CONF_ERROR;
+    }
+
+    if (conf->status_zone) {
+        return NGX_CONF_OK;
     }
 
     if (ngx_http_socketio_location_add(cf, conf) != NGX_OK) {
@@ -632,15 +670,12 @@ ngx_http_socketio(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_socketio_loc_conf_t *lcf = conf;
 
-    if (lcf->zone) {
-        return "is duplicate";
-    }
+    ngx_str_t  *value;
 
-    if (lcf->api_zone) {
-        return "conflicts with \"socketio_api\" in the same location";
-    }
+    value = cf->args->elts;
 
     return ngx_http_socketio_location(cf, lcf, &lcf->zone,
+                                      cf->args->nelts == 2 ? &value[1] : NULL,
                                       ngx_http_socketio_handler);
 }
 
@@ -650,7 +685,60 @@ ngx_http_socketio_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_socketio_loc_conf_t *lcf = conf;
 
-    if (lcf->api_zone) {
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    return ngx_http_socketio_location(cf, lcf, &lcf->api_zone,
+                                      cf->args->nelts == 2 ? &value[1] : NULL,
+                                      ngx_http_socketio_api_handler);
+}
+
+
+/* [json | prometheus] [zone=name] */
+
+static char *
+ngx_http_socketio_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_socketio_loc_conf_t *lcf = conf;
+
+    ngx_str_t   *value;
+    ngx_uint_t   n;
+
+    value = cf->args->elts;
+    n = 1;
+
+    if (cf->args->nelts > 1) {
+
+        if (ngx_strcmp(value[1].data, "json") == 0) {
+            n = 2;
+
+        } else if (ngx_strcmp(value[1].data, "prometheus") == 0) {
+            lcf->status_format = NGX_HTTP_SOCKETIO_STATUS_PROMETHEUS;
+            n = 2;
+        }
+    }
+
+    if (cf->args->nelts > n + 1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[n]);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_socketio_location(cf, lcf, &lcf->status_zone,
+                                      cf->args->nelts > n ? &value[n] : NULL,
+                                      ngx_http_socketio_status_handler);
+}
+
+
+static char *
+ngx_http_socketio_location(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *lcf,
+    ngx_http_socketio_zone_t **zone, ngx_str_t *value,
+    ngx_http_handler_pt handler)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (*zone) {
         return "is duplicate";
     }
 
@@ -658,22 +746,15 @@ ngx_http_socketio_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "conflicts with \"socketio\" in the same location";
     }
 
-    return ngx_http_socketio_location(cf, lcf, &lcf->api_zone,
-                                      ngx_http_socketio_api_handler);
-}
+    if (lcf->api_zone) {
+        return "conflicts with \"socketio_api\" in the same location";
+    }
 
+    if (lcf->status_zone) {
+        return "conflicts with \"socketio_status\" in the same location";
+    }
 
-static char *
-ngx_http_socketio_location(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *lcf,
-    ngx_http_socketio_zone_t **zone, ngx_http_handler_pt handler)
-{
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    value = cf->args->elts;
-
-    *zone = ngx_http_socketio_zone_parameter(cf, cf->args->nelts == 2
-                                                 ? &value[1] : NULL);
+    *zone = ngx_http_socketio_zone_parameter(cf, value);
     if (*zone == NULL) {
         return NGX_CONF_ERROR;
     }

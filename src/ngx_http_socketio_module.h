@@ -45,6 +45,12 @@ typedef struct ngx_http_socketio_hook_lane_s  ngx_http_socketio_hook_lane_t;
 #define NGX_HTTP_SOCKETIO_CORS_OFF    3    /* no check, no headers */
 
 
+/* formats of socketio_status */
+
+#define NGX_HTTP_SOCKETIO_STATUS_JSON        0
+#define NGX_HTTP_SOCKETIO_STATUS_PROMETHEUS  1
+
+
 /*
  * A zone: one hub, shared by all locations that name it.  Made when first
  * named; socketio_zone gives it another size than the default.
@@ -89,6 +95,8 @@ typedef struct {
 typedef struct {
     ngx_http_socketio_zone_t     *zone;        /* "socketio" is here, or NULL */
     ngx_http_socketio_zone_t     *api_zone;    /* "socketio_api" is here */
+    ngx_http_socketio_zone_t     *status_zone; /* "socketio_status" is here */
+    ngx_uint_t                    status_format;         /* see above */
 
     ngx_str_t                     name;        /* server and location name,
                                                   unique: finds the location
@@ -186,6 +194,7 @@ ngx_int_t ngx_http_socketio_cors(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_socketio_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_socketio_api_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_socketio_status_handler(ngx_http_request_t *r);
 
 
 extern ngx_module_t  ngx_http_socketio_module;

@@ -191,11 +191,6 @@ extern ngx_queue_t  ngx_http_socketio_backend_holds;
 /* Peers that are tried again. */
 extern ngx_queue_t  ngx_http_socketio_backend_stalls;
 
-/* "connect", "event", "ack", "disconnect" */
-extern ngx_str_t
-    ngx_http_socketio_backend_types[NGX_HTTP_SOCKETIO_WEBHOOKS];
-
-
 /* ngx_http_socketio_backend_outcome.c */
 
 /* For the hook of a flight, which is its data. */

@@ -513,6 +513,117 @@ subtest 'calls of the API' => sub {
 };
 
 
+# The pages are asked what they have.  A metric is [JSON, labels] by its name.
+
+subtest 'the status page' => sub {
+    my ($locations) = map { $_->{text} } blocks('nginx', 'Status page');
+
+    my $nginx = SIO::Nginx->new(server => <<"EOS")->start;
+        location /socket.io/ { socketio; }
+$locations
+EOS
+    my $client = SIO::Client->connect(port => $nginx->port);
+    my $http = SIO::HTTP->new(port => $nginx->port);
+    my $status = $http->get('/status')->json;
+
+    my (%documented, %printed, %labels, %paths);
+
+    for my $row (grep { @$_ == 4 } rows('Status page', 4)) {
+        my ($path, $name, $labels) = map { s/`//gr } @$row;
+
+        $documented{$name} = [ $path, split /, /, $labels ]
+            if $name =~ /^socketio_/;
+    }
+
+    for my $line (split /\n/, $http->get('/metrics')->{body}) {
+        if ($line =~ /^# TYPE (\w+)/) {
+            $printed{$1} = 1;
+
+        } elsif ($line =~ /^(\w+?)(?:_bucket|_sum|_count)?\{(.*)\} [\d.]+$/) {
+            my ($name, $labels) = ($1, $2);
+
+            $labels{$name} = [ grep { !/^(?:zone|le)$/ }
+                               $labels =~ /(\w+)="/g ];
+        }
+    }
+
+    is_deeply([ sort keys %documented ], [ sort keys %printed ],
+              'all metrics, and no others');
+
+    for my $name (sort keys %documented) {
+        my ($path, @labels) = @{ $documented{$name} };
+
+        is_deeply(\@labels, $labels{$name}, "$name: labels");
+
+        my $value = $status;
+
+        $value = $value->{$_} for split /\./, $path;
+        $paths{$path} = 1;
+
+        # down to a number, or a histogram
+        for (@labels) {
+            $value = ref $value ? (values %$value)[0] : undef;
+        }
+
+        ok(defined $value && (!ref $value || $value->{buckets}),
+           "$name: $path");
+    }
+
+    my @paths = map { my $group = $_;
+                      ref $status->{$group}
+                          ? map { "$group.$_" } keys %{ $status->{$group} }
+                          : $group }
+                grep { $_ ne 'zone' } keys %$status;
+
+    is_deeply([ sort keys %paths ], [ sort @paths ],
+              'all members of the JSON, and no others');
+
+    my @reasons = map { $_->[0] =~ /^`(\w+)`$/ ? $1 : () }
+                  grep { @$_ == 2 } rows('Status page', 4);
+
+    is_deeply([ sort @reasons ],
+              [ sort keys %{ $status->{requests}{refused} } ],
+              'all reasons of a refusal');
+
+    my ($sh) = map { $_->{text} } blocks('sh', 'Status page');
+    my ($command, $answer) = $sh =~ /^(curl .*)\n# (.*), \.\.\.$/;
+
+    my $shape = sub { return $_[0] =~ s/\d+/0/gr };
+    my $begin = $shape->($answer);
+
+    like($shape->($http->get('/status')->{body}), qr/^\Q$begin\E/,
+         'what curl says');
+
+    $nginx->stop;
+};
+
+
+subtest 'Prometheus' => sub {
+    my $promtool = program('promtool') // build_dir() . '/promtool';
+    my ($config, $rules) = map { $_->{text} } blocks('yaml', 'Status page');
+    my $dir = temp_dir();
+
+    write_file("$dir/prometheus.yml", $config);
+    write_file("$dir/socketio.rules.yml", $rules);
+
+    my $r = SIO::Proc->run([ $promtool, 'check', 'config',
+                             "$dir/prometheus.yml" ]);
+
+    is($r->{status}, 0, 'takes the configuration and its rules')
+        or diag("$r->{out}$r->{err}");
+    like($r->{out}, qr/3 rules found/, 'all of them');
+
+    my %metrics = map { $_ => 1 } $rules =~ /\b(socketio_\w+)/g;
+
+    for my $name (sort keys %metrics) {
+        my $bare = $name =~ s/_bucket$//r;
+
+        ok(grep({ $_->[1] eq "`$bare`" } grep { @$_ > 1 }
+                rows('Status page', 4)), $name);
+    }
+};
+
+
 # The vector of Standard Webhooks, with its clock.
 
 my %vector = (

@@ -122,26 +122,18 @@ ngx_sio_nsp_unref(ngx_sio_nsp_t *nsp)
 void
 ngx_sio_rooms_enter(ngx_sio_socket_t *so)
 {
-    ngx_sio_engine_t  *e;
-
-    e = so->nsp->engine;
-
     /* its place was reserved by ngx_sio_nsp_get() */
 
     (void) ngx_sio_roster_insert(&so->nsp->sockets, so, &so->place);
 
-    e->gauges[NGX_SIO_GAUGE_SOCKETS]++;
-    e->named[so->nsp->index]++;
+    so->nsp->engine->named[so->nsp->index]++;
 }
 
 
 void
 ngx_sio_rooms_exit(ngx_sio_socket_t *so)
 {
-    ngx_queue_t       *q;
-    ngx_sio_engine_t  *e;
-
-    e = so->nsp->engine;
+    ngx_queue_t  *q;
 
     while (!ngx_queue_empty(&so->rooms)) {
         q = ngx_queue_head(&so->rooms);
@@ -151,8 +143,7 @@ ngx_sio_rooms_exit(ngx_sio_socket_t *so)
 
     ngx_sio_roster_remove(&so->nsp->sockets, so->place);
 
-    e->gauges[NGX_SIO_GAUGE_SOCKETS]--;
-    e->named[so->nsp->index]--;
+    so->nsp->engine->named[so->nsp->index]--;
 }
 
 

@@ -237,8 +237,7 @@ struct ngx_sio_engine_s {
 
 enum {
     NGX_SIO_GAUGE_POLLING = 0,             /* sessions, by transport: */
-    NGX_SIO_GAUGE_WEBSOCKET,               /* this is the order in counters */
-    NGX_SIO_GAUGE_SOCKETS,                 /* that were accepted */
+    NGX_SIO_GAUGE_WEBSOCKET,               /* the same order as in counters */
     NGX_SIO_GAUGE_CORE                     /* first index of the layer above */
 };
 
