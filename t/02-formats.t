@@ -1,0 +1,246 @@
+#!/usr/bin/perl
+
+# What message queues carry: every vector of t/vectors/queues.json is
+# understood as it was meant, or refused; no part of one is taken for a whole;
+# what is written is read again; and nothing that chance changes does any harm.
+#
+#   NGX_SRC     the nginx source tree, default: Debian's nginx-dev
+#   CC          the compiler, default: cc
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use MIME::Base64 qw(decode_base64 encode_base64);
+use SIO::Formats;
+use SIO::Util qw(read_file root);
+use Test::More;
+
+my $json = JSON::PP->new->utf8->allow_nonref->allow_bignum->canonical;
+my $vectors = $json->decode(SIO::Formats::whole(
+    read_file(root() . '/t/vectors/queues.json')));
+
+my $formats = SIO::Formats->new;
+
+
+# [5.15.0 and before read a list as one argument]
+sub dialect {
+    my ($vector) = @_;
+
+    return ($vector->{dialect} // '') =~ /5\.1(?:4\.|5\.0)/ ? 1 : 0;
+}
+
+
+sub of {
+    my ($name) = @_;
+
+    return grep { $_->{format} eq $name } @$vectors;
+}
+
+
+# Octets in the place of their placeholders.
+
+sub filled {
+    my ($value, $octets) = @_;
+
+    if (ref $value eq 'ARRAY') {
+        return [ map { filled($_, $octets) } @$value ];
+    }
+
+    return $value if ref $value ne 'HASH';
+
+    if (@$octets && $value->{_placeholder} && exists $value->{num}) {
+        return { '$bin' => $octets->[$value->{num}] };
+    }
+
+    return { map { $_ => filled($value->{$_}, $octets) } keys %$value };
+}
+
+
+# What the vectors write for what JSON has no words for.
+
+sub plain {
+    my ($value) = @_;
+
+    if (ref $value eq 'ARRAY') {
+        return [ map { plain($_) } @$value ];
+    }
+
+    if (ref $value eq 'HASH') {
+        return undef if exists $value->{'$num'};
+
+        # JSON::PP takes integers of up to 20 characters for Perl's own
+        if (defined(my $digits = $value->{'$int'})) {
+            return length $digits > 20 ? Math::BigInt->new($digits)
+                                       : 0 + $digits;
+        }
+
+        return { map { $_ => plain($value->{$_}) } keys %$value };
+    }
+
+    return $value;
+}
+
+
+sub same {
+    my ($got, $expected, $name) = @_;
+
+    # numbers and texts of digits are told apart by their encoding
+    is($json->encode($got), $json->encode(plain($expected)), $name);
+}
+
+
+sub check_python {
+    my ($vector, $said) = @_;
+
+    my $meaning = $vector->{meaning};
+    my $kind = $meaning->{kind};
+    my $name = $vector->{name};
+
+    is($said->{nsp}, $meaning->{nsp}, "$name: namespace");
+
+    if ($kind eq 'ack') {
+        is($said->{kind}, 'ack', "$name: kind");
+        is($said->{to_origin}, $meaning->{to_origin}, "$name: whose");
+        is($said->{id}, $meaning->{id}, "$name: id");
+        same($said->{room}[0], $meaning->{key}, "$name: room");
+        same(filled($said->{json}, $said->{attachments}), $meaning->{args},
+             "$name: arguments");
+        return;
+    }
+
+    is($said->{origin}, $meaning->{origin} // '', "$name: origin");
+
+    if ($kind ne 'broadcast') {
+        is($said->{kind}, $kind eq 'close_room' ? 'leave' : $kind,
+           "$name: kind");
+        same($said->{rooms}, [ $meaning->{sid} // $meaning->{room} ],
+             "$name: whom");
+        same($said->{op_rooms}, [ $meaning->{room} ], "$name: room")
+            if $kind ne 'disconnect';
+        return;
+    }
+
+    is($said->{kind}, 'emit', "$name: kind");
+
+    my ($event, @args) = @{ filled($said->{json}, $said->{attachments}) };
+
+    is($event, $meaning->{event}, "$name: event");
+    same(\@args, $meaning->{args}, "$name: arguments") if $meaning->{args};
+    same($said->{all} ? undef : $said->{rooms}, $meaning->{rooms},
+         "$name: rooms");
+    same($said->{except}, $meaning->{skip_sids}, "$name: except");
+
+    if ($meaning->{ack}) {
+        same([ $said->{room}[0], $said->{id} ],
+             [ @{ $meaning->{ack} }{qw(room id)} ], "$name: callback");
+    }
+}
+
+
+# What is written in any dialect says the same to its readers.
+
+sub check_again {
+    my ($vector, $payload) = @_;
+
+    my $wrong = 0;
+
+    for my $dialect (0, 1, 2) {
+        my $first = $formats->decode(python => $dialect % 2, $payload);
+        my $again = $formats->encode(python => $dialect, $dialect % 2,
+                                     $payload) // next;
+
+        my $second = $formats->decode(python => $dialect % 2, $again);
+
+        if ($json->encode($first) ne $json->encode($second)) {
+            $wrong++;
+            diag("$vector->{name}, dialect $dialect:\n",
+                 $json->encode($first), "\n", $json->encode($second));
+        }
+    }
+
+    is($wrong, 0, "$vector->{name}: written and read again");
+}
+
+
+for my $format (qw(python-json python-pickle)) {
+    subtest $format => sub {
+        my ($accepted, $refused, $parts) = (0, 0, 0);
+
+        for my $vector (of($format)) {
+            my $payload = decode_base64($vector->{payload_base64});
+            my $said = $formats->decode(python => dialect($vector), $payload);
+
+            if ($vector->{reject}) {
+                ok($said->{refused}, "$vector->{name}: $vector->{reason}");
+                $refused++;
+                next;
+            }
+
+            $accepted++;
+
+            if ($said->{refused}) {
+                fail("$vector->{name}: $said->{refused}");
+                next;
+            }
+
+            check_python($vector, $said);
+            check_again($vector, $payload);
+
+            next if length $payload > 2000;
+
+            my @taken = grep {
+                substr($payload, $_) =~ /\S/
+                    && !$formats->decode(python => 0, substr $payload, 0, $_)
+                        ->{refused}
+            } 0 .. length($payload) - 1;
+
+            is("@taken", '', "$vector->{name}: no part is a whole");
+            $parts++;
+        }
+
+        cmp_ok($accepted, '>', 90, 'many were understood');
+        cmp_ok($refused, '>', 30, 'many were refused');
+        cmp_ok($parts, '>', 80, 'many were cut');
+    };
+}
+
+
+# The same changes in every run.
+
+subtest 'chance' => sub {
+    my @payloads = map { decode_base64($_->{payload_base64}) }
+                   grep { length $_->{payload_base64} < 4000 }
+                   of('python-json'), of('python-pickle');
+    my ($taken, $refused) = (0, 0);
+
+    srand 20;
+
+    for (1 .. 20000) {
+        my $payload = $payloads[rand @payloads];
+
+        for (0 .. rand 3) {
+            my $place = int rand(length($payload) + 1);
+
+            substr($payload, $place, int rand 3)
+                = rand() < 0.2 ? '' : chr int rand 256
+                if $place < length $payload;
+        }
+
+        my $said = $formats->decode(python => int rand 2, $payload);
+
+        $said->{refused} ? $refused++ : $taken++;
+    }
+
+    cmp_ok($refused, '>', 5000, "$refused were refused");
+    cmp_ok($taken, '>', 500, "$taken were understood");
+};
+
+
+is($formats->stop, 0, 'without any complaint of the sanitizers')
+    or diag($formats->complaints);
+
+done_testing();

@@ -1,0 +1,346 @@
+/*
+ * Reads and writes messages of queues, for tests and fuzzers: each line of
+ * the input is "decode FORMAT DIALECT TO BASE64" or "encode ...", where encode
+ * encodes the message again in the dialect TO.  The answer is a line of JSON,
+ * or of base64.
+ *
+ * Memory is taken octet by octet, so that the sanitizers see every access
+ * behind a slice; what nginx itself would give is below.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ngx_sio_base64.h"
+#include "ngx_sio_json.h"
+#include "ngx_sio_python.h"
+
+
+#define LINE  (64 * 1024 * 1024)
+
+
+static const ngx_sio_qmsg_limits_t  limits = {
+    64, 100000, 1024, 1024, 255, 16 * 1024 * 1024
+};
+
+static const char  *kinds[] = {
+    "", "emit", "join", "leave", "disconnect", "ack", "fetch", "fetched",
+    "rooms", "roomed", "server", "served", "count", "back"
+};
+
+
+/* pools, of which one lives for one line */
+
+static void    **blocks;
+static size_t    nblocks, size_blocks;
+
+
+void *
+ngx_palloc(ngx_pool_t *pool, size_t size)
+{
+    (void) pool;
+
+    if (nblocks == size_blocks) {
+        size_blocks = size_blocks ? 2 * size_blocks : 1024;
+        blocks = realloc(blocks, size_blocks * sizeof(void *));
+    }
+
+    blocks[nblocks] = malloc(size ? size : 1);
+
+    return blocks[nblocks++];
+}
+
+
+void *
+ngx_pnalloc(ngx_pool_t *pool, size_t size)
+{
+    return ngx_palloc(pool, size);
+}
+
+
+void *
+ngx_pcalloc(ngx_pool_t *pool, size_t size)
+{
+    return memset(ngx_palloc(pool, size), 0, size);
+}
+
+
+void *
+ngx_array_push(ngx_array_t *a)
+{
+    void  *elts;
+
+    if (a->nelts == a->nalloc) {
+        elts = ngx_palloc(a->pool, 2 * a->nalloc * a->size);
+        memcpy(elts, a->elts, a->nelts * a->size);
+        a->elts = elts;
+        a->nalloc *= 2;
+    }
+
+    return (u_char *) a->elts + a->size * a->nelts++;
+}
+
+
+u_char *
+ngx_sprintf(u_char *buf, const char *fmt, ...)
+{
+    char     plain[256], *p;
+    va_list  args;
+
+    /* %ui and %L are all that is asked for */
+
+    for (p = plain; *fmt; ) {
+        if (fmt[0] == '%' && fmt[1] == 'u' && fmt[2] == 'i') {
+            p = stpcpy(p, "%lu");
+            fmt += 3;
+
+        } else if (fmt[0] == '%' && fmt[1] == 'L') {
+            p = stpcpy(p, "%ld");
+            fmt += 2;
+
+        } else {
+            *p++ = *fmt++;
+        }
+    }
+
+    *p = '\0';
+
+    va_start(args, fmt);
+    vsprintf((char *) buf, plain, args);
+    va_end(args);
+
+    return buf + strlen((char *) buf);
+}
+
+
+ngx_int_t
+ngx_atoi(u_char *line, size_t n)
+{
+    ngx_int_t  value;
+
+    if (n == 0 || n > 18) {
+        return NGX_ERROR;
+    }
+
+    for (value = 0; n--; line++) {
+        if (*line < '0' || *line > '9') {
+            return NGX_ERROR;
+        }
+
+        value = value * 10 + (*line - '0');
+    }
+
+    return value;
+}
+
+
+ngx_int_t
+ngx_hextoi(u_char *line, size_t n)
+{
+    u_char     c, ch;
+    ngx_int_t  value;
+
+    if (n == 0) {
+        return NGX_ERROR;
+    }
+
+    for (value = 0; n--; line++) {
+        ch = *line;
+        c = (u_char) (ch | 0x20);
+
+        if (ch >= '0' && ch <= '9') {
+            value = value * 16 + (ch - '0');
+
+        } else if (c >= 'a' && c <= 'f') {
+            value = value * 16 + (c - 'a' + 10);
+
+        } else {
+            return NGX_ERROR;
+        }
+    }
+
+    return value;
+}
+
+
+static void
+put_text(const char *name, ngx_str_t *text)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = ngx_sio_json_escape_length(text->data, text->len);
+    p = malloc(len + 1);
+    ngx_sio_json_escape(p, text->data, text->len);
+
+    if (name) {
+        printf(",\"%s\":", name);
+    }
+
+    printf("\"%.*s\"", (int) len, p);
+    free(p);
+}
+
+
+static void
+put_rooms(const char *name, ngx_sio_qmsg_room_t *rooms, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    printf(",\"%s\":[", name);
+
+    for (i = 0; i < n; i++) {
+        if (i) {
+            printf(",");
+        }
+
+        if (rooms[i].number) {
+            printf("%.*s", (int) rooms[i].name.len, rooms[i].name.data);
+
+        } else {
+            put_text(NULL, &rooms[i].name);
+        }
+    }
+
+    printf("]");
+}
+
+
+static void
+put_base64(ngx_str_t *octets)
+{
+    size_t   len;
+    u_char  *p;
+
+    len = ngx_sio_base64_length(octets->len);
+    p = malloc(len + 1);
+    ngx_sio_base64_write(p, octets->data, octets->len);
+    printf("%.*s", (int) len, p);
+    free(p);
+}
+
+
+static void
+show(ngx_sio_qmsg_t *m)
+{
+    ngx_uint_t  i;
+
+    printf("{\"kind\":\"%s\",\"all\":%d,\"volatile\":%d,\"close\":%d,"
+           "\"id\":%lu,\"count\":%lu,\"timeout\":%lu",
+           kinds[m->kind], m->all, m->is_volatile, m->close,
+           (unsigned long) m->id, (unsigned long) m->count,
+           (unsigned long) m->timeout);
+
+    put_text("origin", &m->origin);
+    put_text("to_origin", &m->to_origin);
+    put_text("nsp", &m->nsp);
+    put_text("request_id", &m->request_id);
+    put_rooms("rooms", m->rooms, m->nrooms);
+    put_rooms("except", m->except, m->nexcept);
+    put_rooms("op_rooms", m->op_rooms, m->nop_rooms);
+    put_rooms("room", &m->room, m->room.name.len ? 1 : 0);
+
+    printf(",\"json\":%.*s,\"attachments\":[",
+           m->json.len ? (int) m->json.len : 4,
+           m->json.len ? (char *) m->json.data : "null");
+
+    for (i = 0; i < m->nattachments; i++) {
+        printf("%s\"", i ? "," : "");
+        put_base64(&m->attachments[i]);
+        printf("\"");
+    }
+
+    printf("]}\n");
+}
+
+
+static void
+line(char *text)
+{
+    char            *command, *format, *dialect, *to, *base64, *copy;
+    ngx_int_t        rc;
+    ngx_str_t        payload, again;
+    ngx_sio_qmsg_t   m;
+    const char      *reason;
+
+    command = strtok(text, " \n");
+    format = strtok(NULL, " \n");
+    dialect = strtok(NULL, " \n");
+    to = strtok(NULL, " \n");
+    base64 = strtok(NULL, " \n");
+
+    if (format == NULL || dialect == NULL || to == NULL) {
+        printf("{\"refused\":\"usage\"}\n");
+        return;
+    }
+
+    if (base64 == NULL) {
+        base64 = "";
+    }
+
+    copy = malloc(strlen(base64) + 4);
+    payload.len = ngx_sio_base64_decode((u_char *) copy, (u_char *) base64,
+                                        strlen(base64))
+                  - (u_char *) copy;
+
+    /* exactly as long as it is */
+
+    payload.data = malloc(payload.len ? payload.len : 1);
+    memcpy(payload.data, copy, payload.len);
+    free(copy);
+
+    reason = "";
+
+    if (strcmp(format, "python") == 0) {
+        rc = ngx_sio_python_decode(&payload, atoi(dialect), &limits, &m, NULL,
+                                   &reason);
+    } else {
+        rc = NGX_DECLINED;
+        reason = "no such format";
+    }
+
+    if (rc == NGX_OK && strcmp(command, "encode") == 0) {
+        rc = ngx_sio_python_encode(&m, atoi(to), &again, NULL);
+        reason = "not to be encoded";
+
+        if (rc == NGX_OK) {
+            put_base64(&again);
+            printf("\n");
+        }
+
+    } else if (rc == NGX_OK) {
+        show(&m);
+    }
+
+    if (rc != NGX_OK) {
+        printf("{\"refused\":\"%s\"}\n", reason);
+    }
+
+    free(payload.data);
+
+    while (nblocks) {
+        free(blocks[--nblocks]);
+    }
+}
+
+
+int
+main(void)
+{
+    char  *text;
+
+    text = malloc(LINE);
+
+    while (fgets(text, LINE, stdin) != NULL) {
+        line(text);
+        fflush(stdout);
+    }
+
+    free(text);
+    free(blocks);
+
+    return 0;
+}
