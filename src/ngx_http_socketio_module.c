@@ -4,6 +4,7 @@
 #include "ngx_http_socketio_keys.h"
 #include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_variables.h"
+#include "ngx_http_socketio_queue.h"
 #include "ngx_http_socketio_zone.h"
 #include "ngx_sio_hub.h"
 
@@ -83,6 +84,13 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE12,
       ngx_http_socketio_status,
       NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("socketio_message_queue"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1234|NGX_CONF_TAKE5,
+      ngx_http_socketio_queue,
+      NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 

@@ -66,6 +66,7 @@ typedef struct {
     ngx_http_socketio_worker_t   *worker;      /* this process's part, NULL
                                                   outside of workers and when
                                                   it could not be made */
+    ngx_array_t                   queues;      /* ngx_http_socketio_queue_t * */
     ngx_queue_t                   queue;       /* of zones with a worker */
     u_char                       *file;        /* where it was first named, */
     ngx_uint_t                    line;        /* for messages */

@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_socketio_worker_private.h"
+#include "ngx_http_socketio_remote.h"
 #include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_result.h"
@@ -49,6 +50,14 @@ ngx_http_socketio_route_upgrade(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
     }
 
     if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK) {
+
+        /* sessions of other hosts stay on polling */
+
+        if (ngx_http_socketio_remote_known(w, sid)) {
+            ngx_http_socketio_answer_local(w, waiter, NGX_SIO_ANSWER_OK, NULL);
+            return NGX_AGAIN;
+        }
+
         return NGX_DECLINED;
     }
 

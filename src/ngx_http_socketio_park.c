@@ -65,9 +65,13 @@ ngx_http_socketio_park(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
 
     park = &w->park;
 
-    cln = ngx_http_cleanup_add(r, 0);
-    if (cln == NULL) {
-        return NULL;
+    cln = NULL;
+
+    if (r != NULL) {
+        cln = ngx_http_cleanup_add(r, 0);
+        if (cln == NULL) {
+            return NULL;
+        }
     }
 
     p = ngx_http_socketio_park_take(park);
@@ -75,8 +79,10 @@ ngx_http_socketio_park(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
         return NULL;
     }
 
-    cln->handler = ngx_http_socketio_park_cleanup;
-    cln->data = p;
+    if (cln != NULL) {
+        cln->handler = ngx_http_socketio_park_cleanup;
+        cln->data = p;
+    }
 
     p->request = r;
     p->worker = w;
@@ -169,12 +175,16 @@ ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p)
 {
     ngx_http_socketio_park_t  *park;
 
-    if (p->request == NULL) {
+    if (p->answer == NULL) {
         return;
     }
 
-    p->cleanup->handler = NULL;
+    if (p->cleanup != NULL) {
+        p->cleanup->handler = NULL;
+    }
+
     p->request = NULL;
+    p->answer = NULL;
 
     park = &p->worker->park;
 
@@ -203,7 +213,7 @@ ngx_http_socketio_parked(ngx_http_socketio_worker_t *w,
 
     p = w->park.entries[waiter->index];
 
-    if (p->request == NULL || !ngx_sio_waiter_equal(waiter, &p->waiter)) {
+    if (p->answer == NULL || !ngx_sio_waiter_equal(waiter, &p->waiter)) {
         return NULL;
     }
 
@@ -228,7 +238,7 @@ ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
 
         p = w->park.entries[i];
 
-        if (p->request == NULL) {
+        if (p->answer == NULL) {
             continue;
         }
 

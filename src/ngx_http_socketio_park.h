@@ -34,9 +34,9 @@ typedef void (*ngx_http_socketio_parked_pt)(ngx_http_socketio_parked_t *p,
 
 
 struct ngx_http_socketio_parked_s {
-    ngx_http_request_t           *request;     /* NULL: free */
+    ngx_http_request_t           *request;     /* NULL: of another host */
     ngx_http_socketio_worker_t   *worker;
-    ngx_http_socketio_parked_pt   answer;
+    ngx_http_socketio_parked_pt   answer;      /* NULL: free */
     void                         *data;        /* the caller's */
     ngx_sio_waiter_t              waiter;      /* its name */
     ngx_sio_hub_addr_t            owner;       /* who is to answer, set when
@@ -59,7 +59,8 @@ typedef struct {
 
 /*
  * Enters r into the table and registers a cleanup that forgets it; the
- * caller takes care of r->main->count.  NULL: no memory.
+ * caller takes care of r->main->count.  Without r it waits until the caller
+ * takes it out.  NULL: no memory.
  */
 ngx_http_socketio_parked_t *ngx_http_socketio_park(
     ngx_http_socketio_worker_t *w, ngx_http_request_t *r,

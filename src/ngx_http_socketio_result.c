@@ -1,5 +1,6 @@
 
 #include "ngx_http_socketio_worker_private.h"
+#include "ngx_http_socketio_bridge.h"
 #include "ngx_http_socketio_result.h"
 #include "ngx_sio_pack.h"
 
@@ -31,6 +32,9 @@ static void ngx_http_socketio_result_local(ngx_http_socketio_worker_t *w,
     ngx_str_t *parts, ngx_uint_t n);
 static void ngx_http_socketio_result_append(ngx_http_socketio_worker_t *w,
     ngx_uint_t flags, ngx_sio_hub_addr_t to, ngx_str_t *parts, ngx_uint_t n);
+static ngx_uint_t ngx_http_socketio_result_hosts(
+    ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd,
+    ngx_http_socketio_due_t *due);
 static ngx_uint_t ngx_http_socketio_result_due(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_due_t *due);
 static void ngx_http_socketio_result_tell_all(ngx_sio_socket_t *so,
@@ -46,11 +50,13 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
     ngx_str_t                   parts[4];
     ngx_uint_t                  n;
     ngx_sio_hub_addr_t          to;
-    ngx_http_socketio_due_t     due[NGX_SIO_HUB_SLOTS];
+    ngx_http_socketio_due_t     due[NGX_SIO_HUB_SLOTS + 1];
     ngx_http_socketio_result_t  result;
 
     n = ngx_queue_empty(&w->departures)
         ? 0 : ngx_http_socketio_result_due(w, due);
+
+    n += ngx_http_socketio_result_hosts(w, cmd, &due[n]);
 
     ngx_memzero(&result, sizeof(ngx_http_socketio_result_t));
 
@@ -78,6 +84,38 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
                                                effect->rows.len),
                                         to, parts, 4);
     }
+}
+
+
+/* Other hosts answer through the bridge, which says how many they are. */
+
+static ngx_uint_t
+ngx_http_socketio_result_hosts(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd, ngx_http_socketio_due_t *due)
+{
+    ngx_uint_t          n;
+    ngx_sio_hub_addr_t  self;
+
+    if (cmd->local || !ngx_http_socketio_bridge_serves(w)
+        || !ngx_http_socketio_command_asks(cmd))
+    {
+        return 0;
+    }
+
+    n = ngx_http_socketio_bridge_hosts(w);
+
+    if (n == 0) {
+        return 0;
+    }
+
+    self = ngx_sio_hub_self(w->hub);
+
+    ngx_memzero(due, sizeof(ngx_http_socketio_due_t));
+    due->slot = self.slot;
+    due->generation = self.generation;
+    due->n = n;
+
+    return 1;
 }
 
 

@@ -1,5 +1,6 @@
 
 #include "ngx_http_socketio_worker_private.h"
+#include "ngx_http_socketio_remote.h"
 #include "ngx_sio_base64.h"
 #include "ngx_sio_pack.h"
 
@@ -22,13 +23,16 @@ static void ngx_http_socketio_follow(ngx_http_socketio_worker_t *w,
 ngx_int_t
 ngx_http_socketio_sid(ngx_http_socketio_worker_t *w, u_char *sid)
 {
-    u_char              head[sizeof(uint16_t) + sizeof(uint32_t)], *p;
+    u_char              head[sizeof(uint16_t) + 2 * sizeof(uint32_t)], *p;
+    uint32_t            host;
     ngx_sio_hub_addr_t  self;
 
     self = ngx_sio_hub_self(w->hub);
+    host = ngx_http_socketio_remote_tag(w);
 
     p = ngx_cpymem(head, &self.slot, sizeof(uint16_t));
-    ngx_memcpy(p, &self.generation, sizeof(uint32_t));
+    p = ngx_cpymem(p, &self.generation, sizeof(uint32_t));
+    ngx_memcpy(p, &host, sizeof(uint32_t));
 
     return ngx_sio_sid_write(sid, NGX_SIO_SID_LEN, head, sizeof(head));
 }
@@ -46,6 +50,8 @@ ngx_http_socketio_key(ngx_str_t *sid, ngx_http_socketio_sid_t *parts,
 
     ngx_memcpy(&parts->slot, octets, sizeof(uint16_t));
     ngx_memcpy(&parts->generation, octets + sizeof(uint16_t),
+               sizeof(uint32_t));
+    ngx_memcpy(&parts->host, octets + sizeof(uint16_t) + sizeof(uint32_t),
                sizeof(uint32_t));
 
     ngx_memcpy(key, octets + NGX_HTTP_SOCKETIO_SID_OCTETS
@@ -69,6 +75,10 @@ ngx_http_socketio_owner(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
     }
 
     *owner = ngx_sio_hub_addr(parts.slot, parts.generation);
+
+    if (parts.host != ngx_http_socketio_remote_tag(w)) {
+        return NGX_DECLINED;
+    }
 
     if (ngx_sio_hub_addr_equal(*owner, ngx_sio_hub_self(w->hub))
         || !ngx_sio_hub_alive(w->hub, *owner))
@@ -119,7 +129,22 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     }
 
     if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK) {
-        goto unknown;
+
+        rc = ngx_http_socketio_remote_forward(w, sid, kind, &routed, body,
+                                              parked);
+
+        if (rc == NGX_OK || (rc == NGX_BUSY
+                             && kind == NGX_HTTP_SOCKETIO_ABORT))
+        {
+            return;
+        }
+
+        if (rc == NGX_DECLINED) {
+            goto unknown;
+        }
+
+        ngx_http_socketio_answer_local(w, waiter, NGX_SIO_ANSWER_BAD, NULL);
+        return;
     }
 
     if (parked != NULL) {

@@ -111,7 +111,8 @@ ngx_http_socketio_command_append(ngx_http_socketio_worker_t *w, u_char *head,
     }
 
     flags = (members ? NGX_SIO_HUB_LATE : 0)
-            | (cmd->owed ? NGX_SIO_HUB_OWED : 0);
+            | (cmd->owed ? NGX_SIO_HUB_OWED : 0)
+            | (cmd->local || w->bridge == NULL ? 0 : NGX_SIO_HUB_SHIP);
 
     rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_COMMAND, flags,
                             ngx_sio_hub_addr_all(), parts,
@@ -364,6 +365,50 @@ ngx_http_socketio_command_strings(u_char **pos, u_char *end,
 }
 
 
+ngx_uint_t
+ngx_http_socketio_command_asks(ngx_http_socketio_command_t *cmd)
+{
+    if (!ngx_sio_waiter_set(&cmd->count)) {
+        return 0;
+    }
+
+    switch (cmd->type) {
+
+    case NGX_HTTP_SOCKETIO_EMIT:
+        return cmd->token.len != 0;
+
+    case NGX_HTTP_SOCKETIO_RESPOND:
+    case NGX_HTTP_SOCKETIO_SOCKETS:
+    case NGX_HTTP_SOCKETIO_SOCKET:
+    case NGX_HTTP_SOCKETIO_ROOMS:
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
+void
+ngx_http_socketio_command_relative(ngx_str_t *body)
+{
+    ngx_msec_int_t                     left;
+    ngx_http_socketio_command_head_t   head;
+
+    if (body->len < sizeof(head)) {
+        return;
+    }
+
+    ngx_memcpy(&head, body->data, sizeof(head));
+
+    if (head.expires) {
+        left = (ngx_msec_int_t) (head.expires - ngx_current_msec);
+        head.expires = left > 0 ? left : 1;
+        ngx_memcpy(body->data, &head, sizeof(head));
+    }
+}
+
+
 ngx_int_t
 ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
     ngx_sio_socket_t *so, ngx_http_socketio_command_t *cmd)
@@ -380,6 +425,7 @@ ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
         cmd->target.to = &sid;
         cmd->target.nto = 1;
         cmd->target.nexcept = 0;
+        cmd->local = 1;
 
         return ngx_http_socketio_command_send(w, cmd, NULL);
     }

@@ -50,6 +50,8 @@ typedef struct {
     unsigned            owed:1;        /* not sent: is not NGX_BUSY, since its
                                           sender has begun when there was room
                                           and cannot go back */
+    unsigned            local:1;       /* is for this host alone; else the
+                                          message queues get it, too */
 
     ngx_sio_waiter_t    count;         /* whoever wants to know what it did;
                                           unset: nobody */
@@ -95,6 +97,18 @@ ngx_int_t ngx_http_socketio_command_send(ngx_http_socketio_worker_t *w,
  */
 ngx_int_t ngx_http_socketio_command_direct(ngx_http_socketio_worker_t *w,
     ngx_sio_socket_t *so, ngx_http_socketio_command_t *cmd);
+
+/*
+ * Whether workers of other hosts have to answer it, too: matched sockets are
+ * those of one host, lists and acknowledgements are not.
+ */
+ngx_uint_t ngx_http_socketio_command_asks(ngx_http_socketio_command_t *cmd);
+
+/*
+ * Makes the time of an encoded command one from now, which another host can
+ * understand.
+ */
+void ngx_http_socketio_command_relative(ngx_str_t *body);
 
 /* Octets that it takes in the log. */
 size_t ngx_http_socketio_command_size(ngx_http_socketio_command_t *cmd);

@@ -7,6 +7,7 @@
 #include "ngx_http_socketio_request.h"
 #include "ngx_http_socketio_result.h"
 #include "ngx_http_socketio_websocket.h"
+#include "ngx_http_socketio_remote.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_pack.h"
 #include "ngx_sio_packet.h"
@@ -154,6 +155,15 @@ ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
                            - NGX_HTTP_SOCKETIO_ENTRY_ROOM;
     zone->worker = w;
 
+    if (zone->queues.nelts) {
+        w->bridge = ngx_http_socketio_bridge_create(w);
+
+        if (w->bridge == NULL) {
+            ngx_http_socketio_worker_done(zone);
+            return NGX_ERROR;
+        }
+    }
+
     return NGX_OK;
 
 failed:
@@ -197,6 +207,10 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 
     ngx_http_socketio_answers(&w->answer);
     ngx_http_socketio_dismiss(w);
+
+    if (w->bridge != NULL) {
+        ngx_http_socketio_bridge_destroy(w->bridge);
+    }
 
     if (w->linger.timer_set) {
         ngx_del_timer(&w->linger);
@@ -276,6 +290,14 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
         ngx_http_socketio_command(w, e);
         break;
 
+    case NGX_HTTP_SOCKETIO_REMOTE:
+
+        if (w->bridge != NULL) {
+            ngx_http_socketio_remote_entry(w->bridge, &e->body);
+        }
+
+        break;
+
     default:
         /* a newer version of this module writes what we do not know */
         break;
@@ -305,10 +327,16 @@ ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
         return;
     }
 
+    cmd.local = !(e->flags & NGX_SIO_HUB_SHIP);
+
     ngx_http_socketio_command_apply(w, &cmd, e->position, &effect);
 
     if (ngx_sio_waiter_set(&cmd.count)) {
         ngx_http_socketio_result_send(w, &cmd, &effect);
+    }
+
+    if (!cmd.local && w->bridge != NULL) {
+        ngx_http_socketio_bridge_wake(w->bridge);
     }
 }
 
@@ -351,6 +379,10 @@ ngx_http_socketio_down(ngx_sio_hub_t *hub, ngx_sio_hub_addr_t dead)
     ngx_http_socketio_park_down(w, dead);
     ngx_http_socketio_forget(w, dead);
     ngx_http_socketio_backend_down(w, dead);
+
+    if (w->bridge != NULL) {
+        ngx_http_socketio_bridge_down(w->bridge, dead);
+    }
 }
 
 
@@ -410,6 +442,10 @@ ngx_http_socketio_drain(ngx_sio_hub_t *hub)
     w = ngx_sio_hub_data(hub);
 
     ngx_http_socketio_linger(&w->linger);
+
+    if (w->bridge != NULL) {
+        ngx_http_socketio_bridge_drain(w->bridge);
+    }
 }
 
 

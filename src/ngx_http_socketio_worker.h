@@ -35,6 +35,8 @@ typedef enum {
     NGX_HTTP_SOCKETIO_COMMAND,     /* to all: ngx_http_socketio_wire.h */
     NGX_HTTP_SOCKETIO_RESULT,      /* to the waiter: what a command did */
     NGX_HTTP_SOCKETIO_ACKED,       /* to the waiter: of a client's answer */
+    NGX_HTTP_SOCKETIO_REMOTE,      /* to the bridge: POLL ... ABORT, for
+                                      another host */
     NGX_HTTP_SOCKETIO_MEMBERS      /* no entry, but told to a waiter: whose
                                       RESULT it has to expect */
 } ngx_http_socketio_entry_e;
@@ -60,6 +62,8 @@ struct ngx_http_socketio_worker_s {
     ngx_sio_hub_t              *hub;
     ngx_sio_engine_t            engine;
     ngx_http_socketio_park_t    park;
+    struct ngx_http_socketio_bridge_s
+                               *bridge;    /* NULL: no message queue */
 
     ngx_pool_t                 *pool;      /* of the entry being applied */
 

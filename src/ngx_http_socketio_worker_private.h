@@ -24,7 +24,8 @@
 typedef struct {
     uint16_t           slot;
     uint32_t           generation;
-    u_char             random[18];
+    uint32_t           host;          /* ngx_http_socketio_remote_tag() */
+    u_char             random[14];
 } ngx_http_socketio_sid_t;
 
 #define NGX_HTTP_SOCKETIO_SID_OCTETS  24

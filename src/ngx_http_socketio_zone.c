@@ -1,4 +1,5 @@
 #include "ngx_http_socketio_zone.h"
+#include "ngx_http_socketio_queue.h"
 #include "ngx_http_socketio_worker.h"
 
 
@@ -134,6 +135,13 @@ ngx_http_socketio_zone_get(ngx_conf_t *cf, ngx_str_t *name)
         return NULL;
     }
 
+    if (ngx_array_init(&zone->queues, cf->pool, 2,
+                       sizeof(struct ngx_http_socketio_queue_s *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     zone->name = *name;
     zone->file = cf->conf_file->file.name.data;
     zone->line = cf->conf_file->line;
@@ -210,7 +218,7 @@ ngx_http_socketio_zone_sizes(ngx_conf_t *cf, void *conf)
         zone[i]->size = NGX_HTTP_SOCKETIO_ZONE_SIZE;
     }
 
-    return NGX_CONF_OK;
+    return ngx_http_socketio_queue_init(cf, mcf);
 }
 
 

@@ -96,6 +96,20 @@ ngx_sio_bridge_follow(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t from,
 }
 
 
+void
+ngx_sio_bridge_leaving(ngx_sio_bridge_t *b, ngx_uint_t leaving)
+{
+    ngx_sio_mem_commit(&b->head->leaving, (uint64_t) leaving);
+}
+
+
+ngx_uint_t
+ngx_sio_bridge_leaves(ngx_sio_bridge_t *b)
+{
+    return __atomic_load_n(&b->head->leaving, __ATOMIC_ACQUIRE) != 0;
+}
+
+
 ngx_int_t
 ngx_sio_bridge_hand(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self)
 {
@@ -154,7 +168,9 @@ ngx_sio_bridge_line(ngx_sio_bridge_t *b, uint64_t key, uint64_t *keys,
 
     unused->shipped = __atomic_load_n(&b->head->ordinal, __ATOMIC_ACQUIRE);
     unused->lost = 0;
+    unused->untold = 0;
     unused->refused = 0;
+    unused->taken = 0;
 
     ngx_sio_mem_commit(&unused->key, key);
 

@@ -43,8 +43,10 @@ typedef struct {
                                             0: free */
     uint64_t                shipped;     /* the last ordinal confirmed */
     uint64_t                lost;        /* overwritten before that */
-    uint64_t                refused;     /* not expressible there */
-    uint64_t                reserved[4];
+    uint64_t                untold;      /* not expressible in its format */
+    uint64_t                refused;     /* messages that came, ... */
+    uint64_t                taken;       /* ... and those that were not */
+    uint64_t                reserved[2];
 } ngx_sio_bridge_line_t;
 
 
@@ -69,7 +71,8 @@ typedef struct {
                                             under the lock */
     uint64_t                named;       /* id is there */
     u_char                  id[NGX_SIO_BRIDGE_ID];
-    uint64_t                reserved[2];
+    uint64_t                leaving;     /* the holder wants to give it away */
+    uint64_t                reserved;
 
     ngx_sio_bridge_line_t   lines[NGX_SIO_BRIDGE_LINES];
     ngx_sio_bridge_peer_t   peers[NGX_SIO_BRIDGE_PEERS];
@@ -113,6 +116,10 @@ ngx_int_t ngx_sio_bridge_take(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t from,
 ngx_int_t ngx_sio_bridge_follow(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t from,
     ngx_sio_hub_addr_t self);
 ngx_sio_hub_addr_t ngx_sio_bridge_successor(ngx_sio_bridge_t *b);
+
+/* By the holder: whether it wants a successor; and by the others. */
+void ngx_sio_bridge_leaving(ngx_sio_bridge_t *b, ngx_uint_t leaving);
+ngx_uint_t ngx_sio_bridge_leaves(ngx_sio_bridge_t *b);
 
 /* Gives the lease to the successor, or to nobody.  NGX_DECLINED: not ours. */
 ngx_int_t ngx_sio_bridge_hand(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self);

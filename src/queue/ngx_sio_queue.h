@@ -122,6 +122,9 @@ ngx_int_t ngx_sio_queue_publish(ngx_sio_queue_t *q, ngx_str_t *channel,
 ngx_int_t ngx_sio_queue_count(ngx_sio_queue_t *q, ngx_str_t *channel,
     uint64_t tag);
 
+/* writes what waits, for a process that ends; what does not go is dropped */
+void ngx_sio_queue_flush(ngx_sio_queue_t *q);
+
 /*
  * Takes the link for deaf: closes and connects anew at once.
  */

@@ -234,6 +234,15 @@ ngx_sio_queue_replace(ngx_sio_queue_t *q)
 }
 
 
+void
+ngx_sio_queue_flush(ngx_sio_queue_t *q)
+{
+    if (q->state == NGX_SIO_QUEUE_UP) {
+        ngx_sio_redis_flush(&q->publisher);
+    }
+}
+
+
 /* Connecting: a round tries each address once. */
 
 static void
@@ -241,22 +250,17 @@ ngx_sio_queue_round(ngx_sio_queue_t *q)
 {
     q->tried = 0;
 
-    if (q->conf->url->naddrs == 0 || q->conf->resolver != NULL) {
-
-        if (!q->conf->url->unix_socket && q->conf->resolver != NULL) {
-
-            q->state = NGX_SIO_QUEUE_RESOLVING;
-
-            if (ngx_sio_queue_resolve(q) != NGX_OK) {
-                ngx_sio_queue_trouble(q, "cannot be resolved", 18, 0);
-                ngx_sio_queue_wait(q);
-            }
-
-            return;
-        }
+    if (q->conf->url->naddrs) {
+        ngx_sio_queue_connect(q);
+        return;
     }
 
-    ngx_sio_queue_connect(q);
+    q->state = NGX_SIO_QUEUE_RESOLVING;
+
+    if (q->conf->resolver == NULL || ngx_sio_queue_resolve(q) != NGX_OK) {
+        ngx_sio_queue_trouble(q, "cannot be resolved", 18, 0);
+        ngx_sio_queue_wait(q);
+    }
 }
 
 

@@ -11,7 +11,7 @@ static ngx_int_t ngx_sio_queue_url_scheme(ngx_conf_t *cf, ngx_str_t *rest,
 static ngx_int_t ngx_sio_queue_url_login(ngx_conf_t *cf, ngx_str_t *login,
     ngx_sio_queue_url_t *url);
 static ngx_int_t ngx_sio_queue_url_host(ngx_conf_t *cf, ngx_str_t *rest,
-    ngx_uint_t later, ngx_sio_queue_url_t *url);
+    ngx_sio_queue_url_t *url);
 static ngx_int_t ngx_sio_queue_url_path(ngx_conf_t *cf, ngx_str_t *rest,
     ngx_sio_queue_url_t *url);
 static ngx_int_t ngx_sio_queue_url_db(ngx_conf_t *cf, ngx_str_t *text,
@@ -41,7 +41,7 @@ enum {
 /* scheme://login@host/db?options, taken apart from its ends */
 
 ngx_int_t
-ngx_sio_queue_url_parse(ngx_conf_t *cf, ngx_str_t *text, ngx_uint_t later,
+ngx_sio_queue_url_parse(ngx_conf_t *cf, ngx_str_t *text,
     ngx_sio_queue_url_t *url)
 {
     u_char      *p, *at;
@@ -92,7 +92,7 @@ ngx_sio_queue_url_parse(ngx_conf_t *cf, ngx_str_t *text, ngx_uint_t later,
     }
 
     rc = url->unix_socket ? ngx_sio_queue_url_path(cf, &rest, url)
-                          : ngx_sio_queue_url_host(cf, &rest, later, url);
+                          : ngx_sio_queue_url_host(cf, &rest, url);
 
     if (rc != NGX_OK
         || ngx_sio_queue_url_options(cf, &options, url, files) != NGX_OK)
@@ -112,6 +112,33 @@ ngx_sio_queue_url_parse(ngx_conf_t *cf, ngx_str_t *text, ngx_uint_t later,
                            "use \"rediss://\"", &url->shown);
         return NGX_ERROR;
     }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_sio_queue_url_resolve(ngx_conf_t *cf, ngx_sio_queue_url_t *url)
+{
+    ngx_url_t  u;
+
+    if (url->naddrs) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = url->host;
+    u.default_port = url->port;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s in \"%V\"",
+                      u.err ? u.err : "no memory", &url->shown);
+        return NGX_ERROR;
+    }
+
+    url->addrs = u.addrs;
+    url->naddrs = u.naddrs;
 
     return NGX_OK;
 }
@@ -193,7 +220,7 @@ ngx_sio_queue_url_login(ngx_conf_t *cf, ngx_str_t *login,
 /* "host", "host:port", "[::1]:port", nothing; then "/db" */
 
 static ngx_int_t
-ngx_sio_queue_url_host(ngx_conf_t *cf, ngx_str_t *rest, ngx_uint_t later,
+ngx_sio_queue_url_host(ngx_conf_t *cf, ngx_str_t *rest,
     ngx_sio_queue_url_t *url)
 {
     ngx_url_t  u;
@@ -213,7 +240,7 @@ ngx_sio_queue_url_host(ngx_conf_t *cf, ngx_str_t *rest, ngx_uint_t later,
 
     u.url = *rest;
     u.default_port = NGX_SIO_QUEUE_URL_PORT;
-    u.no_resolve = later;
+    u.no_resolve = 1;
 
     if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\"",

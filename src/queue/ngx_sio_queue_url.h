@@ -52,15 +52,19 @@ typedef struct {
 
 
 /*
- * Parses text while the configuration is read.  Without "later" the host is
- * resolved now, as nginx resolves names there; with it only what is an
- * address is.
+ * Parses text while the configuration is read; a name is not resolved yet.
  *
  *   NGX_OK
  *   NGX_ERROR   logged, with what is wrong, file and line
  */
 ngx_int_t ngx_sio_queue_url_parse(ngx_conf_t *cf, ngx_str_t *text,
-    ngx_uint_t later, ngx_sio_queue_url_t *url);
+    ngx_sio_queue_url_t *url);
+
+/*
+ * Resolves what is a name, blocking, as nginx does in its configuration; for
+ * those who have no resolver.  Codes as above.
+ */
+ngx_int_t ngx_sio_queue_url_resolve(ngx_conf_t *cf, ngx_sio_queue_url_t *url);
 
 
 #endif /* _NGX_SIO_QUEUE_URL_H_INCLUDED_ */

@@ -34,7 +34,7 @@ static ngx_int_t ngx_sio_redis_replies(ngx_sio_redis_t *r,
     ngx_connection_t *c);
 static void ngx_sio_redis_timeout(ngx_sio_redis_t *r);
 static void ngx_sio_redis_write(ngx_event_t *ev);
-static void ngx_sio_redis_flush(ngx_event_t *ev);
+static void ngx_sio_redis_flushes(ngx_event_t *ev);
 static void ngx_sio_redis_send(ngx_sio_redis_t *r);
 static u_char *ngx_sio_redis_reserve(ngx_sio_redis_t *r, size_t size);
 static ngx_int_t ngx_sio_redis_filter(ngx_sio_redis_t *r, u_char *p,
@@ -92,7 +92,7 @@ ngx_sio_redis_open(ngx_sio_redis_t *r, ngx_addr_t *addr)
 
     r->flush.data = c;
     r->flush.log = r->log;
-    r->flush.handler = ngx_sio_redis_flush;
+    r->flush.handler = ngx_sio_redis_flushes;
 
     r->state = NGX_SIO_REDIS_START;
     r->connected = 0;
@@ -163,6 +163,7 @@ ngx_sio_redis_close(ngx_sio_redis_t *r)
     r->out_pos = 0;
     r->out_last = 0;
     r->nhead = 0;
+    r->connected = 0;
 }
 
 
@@ -715,8 +716,17 @@ ngx_sio_redis_reserve(ngx_sio_redis_t *r, size_t size)
 }
 
 
+void
+ngx_sio_redis_flush(ngx_sio_redis_t *r)
+{
+    if (r->connected) {
+        ngx_sio_redis_send(r);
+    }
+}
+
+
 static void
-ngx_sio_redis_flush(ngx_event_t *ev)
+ngx_sio_redis_flushes(ngx_event_t *ev)
 {
     ngx_connection_t  *c;
 

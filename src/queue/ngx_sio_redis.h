@@ -99,8 +99,8 @@ void ngx_sio_redis_close(ngx_sio_redis_t *r);
 ngx_int_t ngx_sio_redis_command(ngx_sio_redis_t *r, ngx_str_t *args,
     ngx_uint_t nargs, ngx_str_t *parts, ngx_uint_t nparts);
 
-/* octets that wait to be written */
-#define ngx_sio_redis_unsent(r)  ((r)->out_last - (r)->out_pos)
+/* writes what it can, before the end of the turn */
+void ngx_sio_redis_flush(ngx_sio_redis_t *r);
 
 /*
  * Whether replies are due: then the server's silence is counted from now on,

@@ -1,0 +1,968 @@
+#include "ngx_http_socketio_cluster.h"
+#include "ngx_http_socketio_foreign.h"
+#include "ngx_http_socketio_remote.h"
+
+
+#define NGX_HTTP_SOCKETIO_BRIDGE_TICK     500        /* msec */
+
+/* what waits for room in a queue, or for the lease; octets */
+#define NGX_HTTP_SOCKETIO_BRIDGE_OUTBOX   (4 * 1024 * 1024)
+#define NGX_HTTP_SOCKETIO_BRIDGE_HELD     (4 * 1024 * 1024)
+
+/* how long a hand-over may wait for confirmations, msec */
+#define NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE 3000
+
+/* entries that are shipped in one turn */
+#define NGX_HTTP_SOCKETIO_BRIDGE_BATCH    256
+
+
+/* a message in outbox or held; two strings follow */
+
+typedef struct {
+    ngx_queue_t   queue;
+    ngx_str_t     pattern;
+    ngx_str_t     channel;
+    ngx_str_t     payload;
+} ngx_http_socketio_letter_t;
+
+
+static void ngx_http_socketio_bridge_init_event(ngx_http_socketio_bridge_t *b,
+    ngx_event_t *ev, ngx_event_handler_pt handler);
+static void ngx_http_socketio_bridge_ticks(ngx_event_t *ev);
+static void ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b);
+static ngx_int_t ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b);
+static ngx_int_t ngx_http_socketio_bridge_open_line(
+    ngx_http_socketio_bridge_t *b, ngx_http_socketio_line_t *line,
+    ngx_http_socketio_queue_t *conf);
+static void ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line);
+static void ngx_http_socketio_bridge_up(ngx_sio_queue_t *q);
+static void ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q);
+static void ngx_http_socketio_bridge_received(ngx_sio_queue_t *q,
+    ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
+static void ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
+    ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
+static void ngx_http_socketio_bridge_confirmed(ngx_sio_queue_t *q,
+    uint64_t tag);
+static void ngx_http_socketio_bridge_counted(ngx_sio_queue_t *q, uint64_t tag,
+    ngx_uint_t n);
+static void ngx_http_socketio_bridge_pumps(ngx_event_t *ev);
+static ngx_int_t ngx_http_socketio_bridge_post(ngx_http_socketio_line_t *line);
+static ngx_int_t ngx_http_socketio_bridge_ship(ngx_http_socketio_line_t *line);
+static ngx_int_t ngx_http_socketio_bridge_entry(ngx_http_socketio_line_t *line,
+    ngx_sio_hub_entry_t *e);
+static ngx_int_t ngx_http_socketio_bridge_letter(ngx_queue_t *queue,
+    size_t *size, size_t limit, ngx_str_t *pattern, ngx_str_t *channel,
+    ngx_str_t *parts, ngx_uint_t nparts);
+static ngx_http_socketio_letter_t *ngx_http_socketio_bridge_first(
+    ngx_queue_t *queue);
+static void ngx_http_socketio_bridge_drop(size_t *size,
+    ngx_http_socketio_letter_t *letter);
+
+
+static const ngx_sio_queue_ops_t  ngx_http_socketio_bridge_ops = {
+    ngx_http_socketio_bridge_up,
+    ngx_http_socketio_bridge_lost,
+    ngx_http_socketio_bridge_received,
+    ngx_http_socketio_bridge_confirmed,
+    ngx_http_socketio_bridge_counted
+};
+
+
+ngx_http_socketio_bridge_t *
+ngx_http_socketio_bridge_create(ngx_http_socketio_worker_t *w)
+{
+    ngx_http_socketio_bridge_t  *b;
+
+    b = ngx_calloc(sizeof(ngx_http_socketio_bridge_t), ngx_cycle->log);
+    if (b == NULL) {
+        return NULL;
+    }
+
+    b->worker = w;
+    b->kept = ngx_sio_hub_bridge(w->hub);
+    b->queues = &w->zone->queues;
+
+    b->lines = ngx_calloc(b->queues->nelts * sizeof(ngx_http_socketio_line_t),
+                          ngx_cycle->log);
+    if (b->lines == NULL) {
+        ngx_free(b);
+        return NULL;
+    }
+
+    b->remote = ngx_http_socketio_remote_create(b);
+    if (b->remote == NULL) {
+        ngx_free(b->lines);
+        ngx_free(b);
+        return NULL;
+    }
+
+    ngx_http_socketio_bridge_init_event(b, &b->pump,
+                                        ngx_http_socketio_bridge_pumps);
+    ngx_http_socketio_bridge_init_event(b, &b->tick,
+                                        ngx_http_socketio_bridge_ticks);
+
+    /* the first one is soon, when all workers are members */
+
+    ngx_add_timer(&b->tick, 10);
+
+    return b;
+}
+
+
+/* nginx logs the descriptor of an event's connection, so it has to have one */
+
+static void
+ngx_http_socketio_bridge_init_event(ngx_http_socketio_bridge_t *b,
+    ngx_event_t *ev, ngx_event_handler_pt handler)
+{
+    b->dummy.fd = (ngx_socket_t) -1;
+    b->dummy.data = b;
+
+    ev->data = &b->dummy;
+    ev->log = ngx_cycle->log;
+    ev->handler = handler;
+    ev->cancelable = 1;
+}
+
+
+void
+ngx_http_socketio_bridge_destroy(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t  i;
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+
+        if (ngx_sio_hub_count(b->worker->hub) == 1) {
+            for (i = 0; i < b->nlines; i++) {
+                ngx_http_socketio_cluster_bye(&b->lines[i]);
+            }
+        }
+
+        ngx_http_socketio_bridge_leave(b);
+    }
+
+    ngx_http_socketio_bridge_close(b);
+    ngx_http_socketio_remote_destroy(b->remote);
+
+    if (b->pump.posted) {
+        ngx_delete_posted_event(&b->pump);
+    }
+
+    if (b->tick.timer_set) {
+        ngx_del_timer(&b->tick);
+    }
+
+    ngx_free(b->lines);
+    ngx_free(b);
+}
+
+
+void
+ngx_http_socketio_bridge_wake(ngx_http_socketio_bridge_t *b)
+{
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING && !b->pump.posted) {
+        ngx_post_event(&b->pump, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_socketio_bridge_down(ngx_http_socketio_bridge_t *b,
+    ngx_sio_hub_addr_t dead)
+{
+    if (ngx_sio_hub_addr_equal(ngx_sio_bridge_holder(b->kept), dead)) {
+        ngx_http_socketio_bridge_elect(b);
+    }
+}
+
+
+void
+ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b)
+{
+    b->leaving = 1;
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+        ngx_sio_bridge_leaving(b->kept, 1);
+    }
+}
+
+
+/* Who serves. */
+
+static void
+ngx_http_socketio_bridge_ticks(ngx_event_t *ev)
+{
+    ngx_uint_t                   i;
+    ngx_connection_t            *c;
+    ngx_http_socketio_bridge_t  *b;
+
+    c = ev->data;
+    b = c->data;
+
+    ngx_http_socketio_bridge_elect(b);
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+
+        for (i = 0; i < b->nlines; i++) {
+            ngx_http_socketio_bridge_live(&b->lines[i]);
+        }
+
+        ngx_http_socketio_remote_tick(b->remote);
+        ngx_http_socketio_bridge_wake(b);
+
+        if (b->leaving) {
+            ngx_http_socketio_bridge_keep(b);
+        }
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_SOCKETIO_BRIDGE_TICK);
+}
+
+
+static void
+ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
+{
+    ngx_sio_hub_t       *hub;
+    ngx_sio_hub_addr_t   self, holder, successor;
+
+    hub = b->worker->hub;
+    self = ngx_sio_hub_self(hub);
+    holder = ngx_sio_bridge_holder(b->kept);
+
+    if (ngx_sio_hub_addr_equal(holder, self)) {
+
+        if (b->state != NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+            ngx_http_socketio_bridge_serve(b);
+        }
+
+        return;
+    }
+
+    /* a worker that was declared lost has another address now */
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+        ngx_http_socketio_bridge_close(b);
+        b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
+    }
+
+    if (b->leaving) {
+
+        if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
+            ngx_http_socketio_bridge_close(b);
+            b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
+        }
+
+        /* better one that leaves than none */
+
+        if (holder.generation && ngx_sio_hub_alive(hub, holder)) {
+            return;
+        }
+    }
+
+    if (holder.generation == 0 || !ngx_sio_hub_alive(hub, holder)) {
+
+        if (ngx_sio_bridge_take(b->kept, holder, self) == NGX_OK) {
+            ngx_http_socketio_bridge_serve(b);
+        }
+
+        return;
+    }
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING
+        || !ngx_sio_bridge_leaves(b->kept))
+    {
+        return;
+    }
+
+    successor = ngx_sio_bridge_successor(b->kept);
+
+    if ((successor.generation == 0 || !ngx_sio_hub_alive(hub, successor))
+        && ngx_sio_bridge_follow(b->kept, successor, self) == NGX_OK
+        && ngx_http_socketio_bridge_open(b) == NGX_OK)
+    {
+        b->state = NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING;
+    }
+}
+
+
+static void
+ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
+{
+    uint64_t                     ordinal;
+    ngx_uint_t                   i;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_letter_t  *letter;
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_IDLE
+        && ngx_http_socketio_bridge_open(b) != NGX_OK)
+    {
+        /* the next tick tries again, here or elsewhere */
+        (void) ngx_sio_bridge_hand(b->kept, ngx_sio_hub_self(b->worker->hub));
+        return;
+    }
+
+    b->state = NGX_HTTP_SOCKETIO_BRIDGE_SERVING;
+    b->stopped = 0;
+    ngx_sio_bridge_leaving(b->kept, b->leaving);
+
+    for (i = 0; i < b->nlines; i++) {
+        line = &b->lines[i];
+
+        ordinal = line->kept->shipped;
+        line->next = ordinal + 1;
+        line->position = 0;
+        line->stage = 0;
+        line->stopped = 0;
+
+        while ((letter = ngx_http_socketio_bridge_first(&line->held)) != NULL)
+        {
+            ngx_http_socketio_bridge_dispatch(line, &letter->pattern,
+                                              &letter->channel,
+                                              &letter->payload);
+            ngx_http_socketio_bridge_drop(&line->held_size, letter);
+        }
+
+        if (line->up) {
+            ngx_http_socketio_cluster_alive(line, 1);
+        }
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                  "this worker serves the message queues of zone \"%V\"",
+                  &b->worker->zone->name);
+
+    ngx_http_socketio_bridge_wake(b);
+}
+
+
+static void
+ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b)
+{
+    (void) ngx_sio_bridge_hand(b->kept, ngx_sio_hub_self(b->worker->hub));
+
+    ngx_http_socketio_bridge_close(b);
+
+    b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
+}
+
+
+/*
+ * The holder goes on until its follower's mark has come on every line, and the
+ * broker has confirmed everything; a follower that died is waited for no more.
+ */
+
+static void
+ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t             i, pending;
+    ngx_sio_hub_addr_t     successor;
+    ngx_sio_queue_stat_t   stat;
+
+    successor = ngx_sio_bridge_successor(b->kept);
+
+    if (successor.generation == 0
+        || !ngx_sio_hub_alive(b->worker->hub, successor))
+    {
+        for (i = 0; i < b->nlines; i++) {
+            b->lines[i].stopped = 0;
+        }
+
+        b->stopped = 0;
+        return;
+    }
+
+    pending = 0;
+
+    for (i = 0; i < b->nlines; i++) {
+
+        if (!b->lines[i].up) {
+            continue;
+        }
+
+        if (!b->lines[i].stopped) {
+            return;
+        }
+
+        ngx_sio_queue_stat(b->lines[i].queue, &stat);
+        pending += stat.pending;
+    }
+
+    if (b->stopped == 0) {
+        b->stopped = ngx_current_msec ? ngx_current_msec : 1;
+    }
+
+    pending += ngx_http_socketio_remote_busy(b->remote);
+
+    if (pending == 0
+        || ngx_current_msec - b->stopped > NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE)
+    {
+        ngx_http_socketio_bridge_leave(b);
+    }
+}
+
+
+/* Lines. */
+
+static ngx_int_t
+ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_queue_t  **conf;
+
+    conf = b->queues->elts;
+
+    for (i = 0; i < b->queues->nelts; i++) {
+        line = &b->lines[i];
+
+        ngx_memzero(line, sizeof(ngx_http_socketio_line_t));
+
+        line->bridge = b;
+        line->conf = conf[i];
+
+        ngx_queue_init(&line->outbox);
+        ngx_queue_init(&line->held);
+        ngx_queue_init(&line->waiting);
+
+        b->nlines = i + 1;
+
+        if (ngx_http_socketio_bridge_open_line(b, line, conf[i]) != NGX_OK) {
+            ngx_http_socketio_bridge_close(b);
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < b->nlines; i++) {
+        ngx_sio_queue_start(b->lines[i].queue);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_socketio_bridge_open_line(ngx_http_socketio_bridge_t *b,
+    ngx_http_socketio_line_t *line, ngx_http_socketio_queue_t *conf)
+{
+    uint64_t                     keys[NGX_SIO_BRIDGE_LINES];
+    ngx_uint_t                   i;
+    ngx_http_socketio_queue_t  **other;
+
+    other = b->queues->elts;
+
+    for (i = 0; i < b->queues->nelts; i++) {
+        keys[i] = other[i]->key;
+    }
+
+    line->kept = ngx_sio_bridge_line(b->kept, conf->key, keys,
+                                     b->queues->nelts);
+    if (line->kept == NULL) {
+        return NGX_ERROR;
+    }
+
+    line->queue = ngx_sio_queue_create(&conf->conf,
+                                       &ngx_http_socketio_bridge_ops, line,
+                                       ngx_cycle->log);
+
+    if (line->queue == NULL
+        || ngx_http_socketio_cluster_open(line) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return conf->format->open(line);
+}
+
+
+static void
+ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_letter_t  *letter;
+
+    ngx_http_socketio_remote_clear(b->remote);
+
+    for (i = 0; i < b->nlines; i++) {
+        line = &b->lines[i];
+
+        ngx_http_socketio_foreign_clear(line);
+        line->conf->format->close(line);
+
+        if (line->queue != NULL) {
+            ngx_sio_queue_flush(line->queue);
+            ngx_sio_queue_destroy(line->queue);
+            line->queue = NULL;
+        }
+
+        while ((letter = ngx_http_socketio_bridge_first(&line->outbox))
+               != NULL)
+        {
+            ngx_http_socketio_bridge_drop(&line->outbox_size, letter);
+        }
+
+        while ((letter = ngx_http_socketio_bridge_first(&line->held)) != NULL)
+        {
+            ngx_http_socketio_bridge_drop(&line->held_size, letter);
+        }
+
+        if (line->all.data != NULL) {
+            ngx_free(line->all.data);
+            line->all.data = NULL;
+        }
+    }
+
+    b->nlines = 0;
+}
+
+
+ngx_http_socketio_line_t *
+ngx_http_socketio_bridge_line(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < b->nlines; i++) {
+        if (b->lines[i].up) {
+            return &b->lines[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* what we say has to come back, or the subscription is dead */
+
+static void
+ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line)
+{
+    ngx_http_socketio_foreign_tick(line);
+
+    if (!line->up) {
+        return;
+    }
+
+    if (line->conf->format->tick != NULL) {
+        line->conf->format->tick(line);
+    }
+
+    if (ngx_current_msec - line->spoke < NGX_HTTP_SOCKETIO_ALIVE) {
+        return;
+    }
+
+    if (ngx_current_msec - line->echoed > 3 * NGX_HTTP_SOCKETIO_ALIVE
+                                          + NGX_HTTP_SOCKETIO_BRIDGE_TICK)
+    {
+        ngx_sio_queue_replace(line->queue);
+        return;
+    }
+
+    ngx_http_socketio_cluster_alive(line, 0);
+}
+
+
+static void
+ngx_http_socketio_bridge_up(ngx_sio_queue_t *q)
+{
+    ngx_http_socketio_line_t  *line;
+
+    line = ngx_sio_queue_data(q);
+
+    line->up = 1;
+    line->echoed = ngx_current_msec;
+
+    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
+        ngx_http_socketio_cluster_mark(line);
+        return;
+    }
+
+    /* what was not confirmed goes out again */
+
+    line->next = line->kept->shipped + 1;
+    line->position = 0;
+    line->stage = 0;
+
+    ngx_http_socketio_cluster_alive(line, 1);
+    ngx_http_socketio_bridge_wake(line->bridge);
+}
+
+
+static void
+ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q)
+{
+    ngx_http_socketio_line_t  *line;
+
+    line = ngx_sio_queue_data(q);
+
+    line->up = 0;
+    line->marked = 0;
+}
+
+
+static void
+ngx_http_socketio_bridge_received(ngx_sio_queue_t *q, ngx_str_t *pattern,
+    ngx_str_t *channel, ngx_str_t *payload)
+{
+    ngx_http_socketio_line_t  *line;
+
+    line = ngx_sio_queue_data(q);
+
+    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING
+        && line->marked)
+    {
+        (void) ngx_http_socketio_bridge_letter(&line->held, &line->held_size,
+                                               NGX_HTTP_SOCKETIO_BRIDGE_HELD,
+                                               pattern, channel, payload, 1);
+        return;
+    }
+
+    ngx_http_socketio_bridge_dispatch(line, pattern, channel, payload);
+}
+
+
+/* A follower looks for its mark only, which is on the hosts' channel. */
+
+static void
+ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
+    ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload)
+{
+    if (line->stopped) {
+        return;
+    }
+
+    if ((channel->len == line->all.len
+         && ngx_memcmp(channel->data, line->all.data, channel->len) == 0)
+        || (channel->len == line->own.len
+            && ngx_memcmp(channel->data, line->own.data, channel->len) == 0))
+    {
+        ngx_http_socketio_cluster_message(line, payload);
+        return;
+    }
+
+    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+        line->conf->format->message(line, pattern, channel, payload);
+    }
+}
+
+
+void
+ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,
+    const char *reason)
+{
+    line->kept->refused++;
+
+    if (line->warned && ngx_time() - line->warned < 60) {
+        return;
+    }
+
+    line->warned = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "message queue %V: refused a message: %s",
+                  &line->conf->url.shown, reason);
+}
+
+
+/* Sending. */
+
+ngx_int_t
+ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
+    ngx_str_t *channel, ngx_str_t *parts, ngx_uint_t nparts)
+{
+    ngx_int_t  rc;
+    ngx_str_t  none;
+
+    if (!line->up) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_queue_empty(&line->outbox)) {
+
+        rc = ngx_sio_queue_publish(line->queue, channel, parts, nparts, 0);
+
+        if (rc != NGX_AGAIN) {
+            return rc == NGX_OK ? NGX_OK : NGX_DECLINED;
+        }
+    }
+
+    ngx_str_null(&none);
+
+    return ngx_http_socketio_bridge_letter(&line->outbox, &line->outbox_size,
+                                           NGX_HTTP_SOCKETIO_BRIDGE_OUTBOX,
+                                           &none, channel, parts, nparts);
+}
+
+
+static void
+ngx_http_socketio_bridge_pumps(ngx_event_t *ev)
+{
+    ngx_uint_t                   i;
+    ngx_connection_t            *c;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_bridge_t  *b;
+
+    c = ev->data;
+    b = c->data;
+
+    for (i = 0; i < b->nlines; i++) {
+        line = &b->lines[i];
+
+        if (line->up && ngx_http_socketio_bridge_post(line) == NGX_OK
+            && !line->stopped
+            && ngx_http_socketio_bridge_ship(line) == NGX_OK
+            && !ev->posted)
+        {
+            ngx_post_event(ev, &ngx_posted_next_events);
+        }
+    }
+}
+
+
+/* NGX_OK: the outbox is empty */
+
+static ngx_int_t
+ngx_http_socketio_bridge_post(ngx_http_socketio_line_t *line)
+{
+    ngx_int_t                    rc;
+    ngx_http_socketio_letter_t  *letter;
+
+    while ((letter = ngx_http_socketio_bridge_first(&line->outbox)) != NULL) {
+
+        rc = ngx_sio_queue_publish(line->queue, &letter->channel,
+                                   &letter->payload, 1, 0);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        ngx_http_socketio_bridge_drop(&line->outbox_size, letter);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ *   NGX_OK      there may be more, in the next turn
+ *   NGX_AGAIN   when the broker has confirmed something
+ *   NGX_DONE    nothing is left
+ */
+
+static ngx_int_t
+ngx_http_socketio_bridge_ship(ngx_http_socketio_line_t *line)
+{
+    uint64_t              position;
+    ngx_int_t             rc;
+    ngx_uint_t            i;
+    ngx_sio_hub_entry_t   e;
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_BRIDGE_BATCH; i++) {
+
+        position = line->position;
+
+        rc = ngx_sio_hub_shipped(line->bridge->worker->hub, &line->position,
+                                 line->next, &e);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_DONE ? NGX_DONE : NGX_AGAIN;
+        }
+
+        if (e.ordinal > line->next) {
+            line->kept->lost += e.ordinal - line->next;
+            line->next = e.ordinal;
+            line->stage = 0;
+
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "message queue %V was away for too long: %uL "
+                          "messages were lost", &line->conf->url.shown,
+                          line->kept->lost);
+        }
+
+        rc = ngx_http_socketio_bridge_entry(line, &e);
+
+        if (rc == NGX_AGAIN) {
+            line->position = position;
+            return NGX_AGAIN;
+        }
+
+        line->next++;
+        line->stage = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The hosts of this module get an entry first; with the number that tells that
+ * it was shipped goes the last of its messages.
+ */
+
+static ngx_int_t
+ngx_http_socketio_bridge_entry(ngx_http_socketio_line_t *line,
+    ngx_sio_hub_entry_t *e)
+{
+    ngx_int_t                     rc;
+    ngx_http_socketio_worker_t   *w;
+    ngx_http_socketio_command_t   cmd;
+
+    w = line->bridge->worker;
+
+    if (e->kind != NGX_HTTP_SOCKETIO_COMMAND) {
+        return NGX_OK;
+    }
+
+    ngx_reset_pool(w->pool);
+
+    if (ngx_http_socketio_command_decode(&e->body, &cmd, w->pool) != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    rc = NGX_OK;
+
+    while (rc == NGX_OK) {
+        rc = line->conf->format->publish(line, &cmd, line->stage);
+
+        if (rc == NGX_OK) {
+            line->stage++;
+        }
+    }
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    rc = ngx_http_socketio_cluster_entry(line, e, NULL, e->ordinal);
+
+    return (rc == NGX_AGAIN || !line->up) ? NGX_AGAIN : NGX_OK;
+}
+
+
+static void
+ngx_http_socketio_bridge_confirmed(ngx_sio_queue_t *q, uint64_t tag)
+{
+    ngx_http_socketio_line_t  *line;
+
+    line = ngx_sio_queue_data(q);
+
+    if (tag > line->kept->shipped) {
+        line->kept->shipped = tag;
+    }
+
+    ngx_http_socketio_bridge_wake(line->bridge);
+}
+
+
+static void
+ngx_http_socketio_bridge_counted(ngx_sio_queue_t *q, uint64_t tag,
+    ngx_uint_t n)
+{
+    ngx_http_socketio_line_t  *line;
+
+    line = ngx_sio_queue_data(q);
+
+    if (line->conf->format->counted != NULL) {
+        line->conf->format->counted(line, tag, n);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_socketio_bridge_serves(ngx_http_socketio_worker_t *w)
+{
+    return w->bridge != NULL
+           && w->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_bridge_hosts(ngx_http_socketio_worker_t *w)
+{
+    return ngx_sio_bridge_count(ngx_sio_hub_bridge(w->hub),
+                                ngx_time() - NGX_HTTP_SOCKETIO_SILENT);
+}
+
+
+/* Letters. */
+
+static ngx_int_t
+ngx_http_socketio_bridge_letter(ngx_queue_t *queue, size_t *size,
+    size_t limit, ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *parts,
+    ngx_uint_t nparts)
+{
+    u_char                      *p;
+    size_t                       len;
+    ngx_uint_t                   i;
+    ngx_http_socketio_letter_t  *letter;
+
+    len = sizeof(ngx_http_socketio_letter_t) + pattern->len + channel->len;
+
+    for (i = 0; i < nparts; i++) {
+        len += parts[i].len;
+    }
+
+    if (*size + len > limit) {
+        return NGX_DECLINED;
+    }
+
+    letter = ngx_alloc(len, ngx_cycle->log);
+    if (letter == NULL) {
+        return NGX_DECLINED;
+    }
+
+    p = (u_char *) (letter + 1);
+
+    letter->pattern.len = pattern->len;
+    letter->pattern.data = p;
+
+    if (pattern->len) {
+        p = ngx_cpymem(p, pattern->data, pattern->len);
+    }
+
+    letter->channel.len = channel->len;
+    letter->channel.data = p;
+    p = ngx_cpymem(p, channel->data, channel->len);
+
+    letter->payload.data = p;
+
+    for (i = 0; i < nparts; i++) {
+        if (parts[i].len) {
+            p = ngx_cpymem(p, parts[i].data, parts[i].len);
+        }
+    }
+
+    letter->payload.len = p - letter->payload.data;
+
+    ngx_queue_insert_tail(queue, &letter->queue);
+    *size += len;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_socketio_letter_t *
+ngx_http_socketio_bridge_first(ngx_queue_t *queue)
+{
+    if (ngx_queue_empty(queue)) {
+        return NULL;
+    }
+
+    return ngx_queue_data(ngx_queue_head(queue), ngx_http_socketio_letter_t,
+                          queue);
+}
+
+
+static void
+ngx_http_socketio_bridge_drop(size_t *size,
+    ngx_http_socketio_letter_t *letter)
+{
+    *size -= sizeof(ngx_http_socketio_letter_t) + letter->pattern.len
+             + letter->channel.len + letter->payload.len;
+
+    ngx_queue_remove(&letter->queue);
+    ngx_free(letter);
+}

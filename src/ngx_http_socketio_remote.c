@@ -1,0 +1,799 @@
+#include "ngx_http_socketio_remote.h"
+#include "ngx_http_socketio_cluster.h"
+#include "ngx_http_socketio_result.h"
+#include "ngx_sio_pack.h"
+
+
+#define NGX_HTTP_SOCKETIO_REMOTE_BUCKETS   1024
+
+/* how long other hosts' requests may wait here, msec */
+#define NGX_HTTP_SOCKETIO_REMOTE_POLL      120000
+#define NGX_HTTP_SOCKETIO_REMOTE_COMMAND   10000
+
+/* other hosts' commands that may wait at once */
+#define NGX_HTTP_SOCKETIO_REMOTE_COMMANDS  4096
+
+
+/* Waits in place of a request of another host. */
+
+typedef struct {
+    ngx_queue_t                   queue;       /* of its bucket */
+    ngx_http_socketio_parked_t   *parked;
+    ngx_http_socketio_remote_t   *remote;
+    u_char                        host[NGX_SIO_BRIDGE_ID];
+    ngx_sio_waiter_t              waiter;      /* its name there */
+    ngx_uint_t                    kind;        /* POLL, POST, COMMAND ... */
+    uint32_t                      revision;
+    u_char                        sid[NGX_SIO_SID_LEN];
+    ngx_msec_t                    until;
+} ngx_http_socketio_proxy_t;
+
+
+struct ngx_http_socketio_remote_s {
+    ngx_http_socketio_bridge_t   *bridge;
+    ngx_uint_t                    commands;
+    ngx_uint_t                    posts;
+    ngx_uint_t                    swept;       /* the bucket to be looked at */
+    ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_REMOTE_BUCKETS];
+};
+
+
+/* what REQUEST, and the entry REMOTE behind the host's id, begin with */
+
+typedef struct {
+    uint32_t                      kind;
+    uint32_t                      unused;
+    ngx_http_socketio_routed_t    routed;
+} ngx_http_socketio_remote_head_t;
+
+
+/* what ANSWER begins with */
+
+typedef struct {
+    uint32_t                      kind;        /* ngx_http_socketio_entry_e */
+    uint32_t                      unused;
+    ngx_sio_waiter_t              waiter;
+} ngx_http_socketio_remote_answer_t;
+
+
+static ngx_http_socketio_proxy_t *ngx_http_socketio_remote_new(
+    ngx_http_socketio_remote_t *remote, u_char *host,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_msec_t time);
+static ngx_http_socketio_proxy_t *ngx_http_socketio_remote_find(
+    ngx_http_socketio_remote_t *remote, u_char *host,
+    ngx_sio_waiter_t *waiter);
+static ngx_queue_t *ngx_http_socketio_remote_bucket(
+    ngx_http_socketio_remote_t *remote, u_char *host,
+    ngx_sio_waiter_t *waiter);
+static void ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy);
+static void ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy);
+static void ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
+    ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
+static ngx_int_t ngx_http_socketio_remote_reply(
+    ngx_http_socketio_bridge_t *b, u_char *host, ngx_sio_waiter_t *waiter,
+    ngx_uint_t kind, ngx_str_t *body);
+static void ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);
+static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
+    u_char *host, ngx_sio_waiter_t *waiter, uint32_t tag, ngx_uint_t n);
+static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_peer(
+    ngx_http_socketio_worker_t *w, ngx_str_t *sid);
+
+
+ngx_http_socketio_remote_t *
+ngx_http_socketio_remote_create(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_remote_t  *remote;
+
+    remote = ngx_calloc(sizeof(ngx_http_socketio_remote_t), ngx_cycle->log);
+    if (remote == NULL) {
+        return NULL;
+    }
+
+    remote->bridge = b;
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS; i++) {
+        ngx_queue_init(&remote->buckets[i]);
+    }
+
+    return remote;
+}
+
+
+void
+ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote)
+{
+    ngx_http_socketio_remote_clear(remote);
+    ngx_free(remote);
+}
+
+
+/*
+ * Polls are answered with nothing, so that their clients come again, and find
+ * the next bridge.
+ */
+
+void
+ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
+{
+    u_char                      noop[2];
+    ngx_str_t                   body;
+    ngx_uint_t                  i;
+    ngx_queue_t                *bucket;
+    ngx_http_socketio_proxy_t  *proxy;
+
+    noop[0] = NGX_SIO_ANSWER_TEXT;
+    noop[1] = '6';
+
+    body.data = noop;
+    body.len = sizeof(noop);
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS; i++) {
+        bucket = &remote->buckets[i];
+
+        while (!ngx_queue_empty(bucket)) {
+            proxy = ngx_queue_data(ngx_queue_head(bucket),
+                                   ngx_http_socketio_proxy_t, queue);
+
+            if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
+                (void) ngx_http_socketio_remote_reply(remote->bridge,
+                                                      proxy->host,
+                                                      &proxy->waiter,
+                                                      NGX_HTTP_SOCKETIO_ANSWER,
+                                                      &body);
+            }
+
+            ngx_http_socketio_remote_abort(proxy);
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote)
+{
+    return remote->posts;
+}
+
+
+/* A part of the table at a time. */
+
+void
+ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote)
+{
+    ngx_uint_t                  i;
+    ngx_queue_t                *q, *next, *bucket;
+    ngx_sio_bridge_peer_t      *peer;
+    ngx_http_socketio_proxy_t  *proxy;
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS / 4; i++) {
+
+        bucket = &remote->buckets[remote->swept];
+        remote->swept = (remote->swept + 1) % NGX_HTTP_SOCKETIO_REMOTE_BUCKETS;
+
+        for (q = ngx_queue_head(bucket);
+             q != ngx_queue_sentinel(bucket);
+             q = next)
+        {
+            next = ngx_queue_next(q);
+            proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
+
+            peer = ngx_sio_bridge_find(remote->bridge->kept, proxy->host);
+
+            if (peer == NULL
+                || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT < ngx_time()
+                || (ngx_msec_int_t) (proxy->until - ngx_current_msec) <= 0)
+            {
+                ngx_http_socketio_remote_abort(proxy);
+            }
+        }
+    }
+}
+
+
+/* Here: requests for sessions of others. */
+
+uint32_t
+ngx_http_socketio_remote_tag(ngx_http_socketio_worker_t *w)
+{
+    uint32_t  tag;
+
+    ngx_memcpy(&tag, ngx_sio_bridge_id(ngx_sio_hub_bridge(w->hub)),
+               sizeof(uint32_t));
+
+    return tag;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_remote_known(ngx_http_socketio_worker_t *w, ngx_str_t *sid)
+{
+    return ngx_http_socketio_remote_peer(w, sid) != NULL;
+}
+
+
+static ngx_sio_bridge_peer_t *
+ngx_http_socketio_remote_peer(ngx_http_socketio_worker_t *w, ngx_str_t *sid)
+{
+    u_char                    key[NGX_SIO_DIRECTORY_KEY];
+    ngx_sio_bridge_peer_t    *peer;
+    ngx_http_socketio_sid_t   parts;
+
+    if (w->bridge == NULL) {
+        return NULL;
+    }
+
+    ngx_http_socketio_key(sid, &parts, key);
+
+    if (parts.host == ngx_http_socketio_remote_tag(w)) {
+        return NULL;
+    }
+
+    peer = ngx_sio_bridge_find_tag(ngx_sio_hub_bridge(w->hub),
+                                   (u_char *) &parts.host, sizeof(uint32_t));
+
+    if (peer == NULL
+        || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT < ngx_time())
+    {
+        return NULL;
+    }
+
+    return peer;
+}
+
+
+ngx_int_t
+ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
+    ngx_uint_t kind, ngx_http_socketio_routed_t *routed, ngx_str_t *body,
+    ngx_http_socketio_parked_t *parked)
+{
+    ngx_str_t                         parts[3];
+    ngx_sio_hub_addr_t                holder;
+    ngx_sio_bridge_peer_t            *peer;
+    ngx_http_socketio_remote_head_t   head;
+
+    peer = ngx_http_socketio_remote_peer(w, sid);
+
+    if (peer == NULL) {
+        return NGX_DECLINED;
+    }
+
+    holder = ngx_sio_bridge_holder(ngx_sio_hub_bridge(w->hub));
+
+    if (holder.generation == 0 || !ngx_sio_hub_alive(w->hub, holder)) {
+        return NGX_BUSY;
+    }
+
+    ngx_memzero(&head, sizeof(head));
+    head.kind = kind;
+    head.routed = *routed;
+
+    parts[0].data = peer->id;
+    parts[0].len = NGX_SIO_BRIDGE_ID;
+    parts[1].data = (u_char *) &head;
+    parts[1].len = sizeof(head);
+    ngx_str_null(&parts[2]);
+
+    if (body != NULL) {
+        parts[2] = *body;
+    }
+
+    if (parked != NULL) {
+        parked->owner = holder;
+    }
+
+    return ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_REMOTE, 0, holder,
+                              parts, 3, NULL)
+           == NGX_OK ? NGX_OK : NGX_BUSY;
+}
+
+
+void
+ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
+{
+    ngx_str_t                         part;
+    ngx_http_socketio_line_t         *line;
+    ngx_http_socketio_remote_head_t   head;
+
+    if (body->len < NGX_SIO_BRIDGE_ID + sizeof(head)) {
+        return;
+    }
+
+    part.data = body->data + NGX_SIO_BRIDGE_ID;
+    part.len = body->len - NGX_SIO_BRIDGE_ID;
+
+    line = ngx_http_socketio_bridge_line(b);
+
+    if (line != NULL
+        && ngx_http_socketio_cluster_send(line, body->data,
+                                          NGX_HTTP_SOCKETIO_CLUSTER_REQUEST,
+                                          &part, 1)
+           == NGX_OK)
+    {
+        return;
+    }
+
+    ngx_memcpy(&head, part.data, sizeof(head));
+
+    if (head.kind != NGX_HTTP_SOCKETIO_ABORT) {
+        ngx_http_socketio_answer_to(b->worker, &head.routed.waiter,
+                                    NGX_SIO_ANSWER_BAD, NULL);
+    }
+}
+
+
+void
+ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
+    ngx_str_t *body)
+{
+    u_char                              *pos, *end;
+    ngx_str_t                            rest;
+    ngx_http_socketio_bridge_t          *b;
+    ngx_http_socketio_remote_answer_t    head;
+
+    (void) from;
+
+    b = line->bridge;
+    pos = body->data;
+    end = pos + body->len;
+
+    if (ngx_sio_unpack(&pos, end, &head, sizeof(head)) != NGX_OK) {
+        ngx_http_socketio_bridge_refused(line, "short answer of a host");
+        return;
+    }
+
+    rest.data = pos;
+    rest.len = end - pos;
+
+    if (head.kind != NGX_HTTP_SOCKETIO_ANSWER) {
+        ngx_http_socketio_remote_result(b, &head.waiter, head.kind, &rest);
+        return;
+    }
+
+    if (rest.len == 0 || rest.data[0] > NGX_SIO_ANSWER_MISMATCH) {
+        ngx_http_socketio_bridge_refused(line, "unknown answer of a host");
+        return;
+    }
+
+    rest.data++;
+    rest.len--;
+
+    ngx_http_socketio_answer_to(b->worker, &head.waiter, rest.data[-1],
+                                rest.len ? &rest : NULL);
+}
+
+
+/*
+ * All that is due from workers of other hosts is due from this one, which
+ * passes it on.
+ */
+
+static void
+ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body)
+{
+    u_char                      *due;
+    ngx_str_t                    rows, parts[2];
+    ngx_uint_t                   i;
+    ngx_sio_hub_addr_t           self, to;
+    ngx_http_socketio_due_t      d;
+    ngx_http_socketio_result_t   result;
+
+    self = ngx_sio_hub_self(b->worker->hub);
+    to = ngx_sio_hub_addr(waiter->slot, waiter->generation);
+
+    if (kind == NGX_HTTP_SOCKETIO_RESULT) {
+
+        if (ngx_http_socketio_result_decode(body, &result, &due, &rows)
+            != NGX_OK)
+        {
+            return;
+        }
+
+        for (i = 0; i < result.ndue; i++) {
+            ngx_memcpy(&d, due, sizeof(d));
+            d.slot = self.slot;
+            d.generation = self.generation;
+            due = ngx_cpymem(due, &d, sizeof(d));
+        }
+
+    } else if (kind != NGX_HTTP_SOCKETIO_ACKED) {
+        return;
+    }
+
+    if (to.slot >= NGX_SIO_HUB_SLOTS) {
+        return;
+    }
+
+    parts[0].data = (u_char *) waiter;
+    parts[0].len = sizeof(ngx_sio_waiter_t);
+    parts[1] = *body;
+
+    if (ngx_sio_hub_append(b->worker->hub, kind, 0, to, parts, 2, NULL)
+        == NGX_BUSY)
+    {
+        ngx_http_socketio_full(b->worker, "an answer of another host");
+    }
+}
+
+
+/* Here: requests of others. */
+
+void
+ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
+    ngx_str_t *body)
+{
+    u_char                           *pos, *end, answer;
+    ngx_str_t                         rest, sid, text;
+    ngx_http_socketio_bridge_t       *b;
+    ngx_http_socketio_proxy_t        *proxy;
+    ngx_http_socketio_remote_head_t   head;
+
+    b = line->bridge;
+    pos = body->data;
+    end = pos + body->len;
+
+    if (ngx_sio_unpack(&pos, end, &head, sizeof(head)) != NGX_OK
+        || head.kind < NGX_HTTP_SOCKETIO_POLL
+        || head.kind > NGX_HTTP_SOCKETIO_ABORT)
+    {
+        ngx_http_socketio_bridge_refused(line, "unknown request of a host");
+        return;
+    }
+
+    rest.data = pos;
+    rest.len = end - pos;
+
+    proxy = ngx_http_socketio_remote_find(b->remote, from,
+                                          &head.routed.waiter);
+
+    if (head.kind == NGX_HTTP_SOCKETIO_ABORT) {
+
+        if (proxy != NULL) {
+            ngx_http_socketio_remote_abort(proxy);
+        }
+
+        return;
+    }
+
+    if (proxy == NULL) {
+        proxy = ngx_http_socketio_remote_new(b->remote, from,
+                                             &head.routed.waiter, head.kind,
+                                             NGX_HTTP_SOCKETIO_REMOTE_POLL);
+    }
+
+    if (proxy == NULL) {
+        answer = NGX_SIO_ANSWER_BAD;
+        text.data = &answer;
+        text.len = 1;
+
+        (void) ngx_http_socketio_remote_reply(b, from, &head.routed.waiter,
+                                              NGX_HTTP_SOCKETIO_ANSWER, &text);
+        return;
+    }
+
+    ngx_memcpy(proxy->sid, head.routed.sid, NGX_SIO_SID_LEN);
+    proxy->revision = head.routed.revision;
+
+    sid.data = proxy->sid;
+    sid.len = NGX_SIO_SID_LEN;
+
+    ngx_http_socketio_route(b->worker, head.kind, &sid,
+                            &proxy->parked->waiter, head.routed.revision,
+                            head.routed.octets,
+                            head.kind == NGX_HTTP_SOCKETIO_POST ? &rest
+                                                                : NULL);
+}
+
+
+/* What a proxy waited for has come. */
+
+static void
+ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
+    ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body)
+{
+    u_char                      *due;
+    ngx_str_t                    rows;
+    ngx_http_socketio_proxy_t   *proxy;
+    ngx_http_socketio_result_t   result;
+    ngx_http_socketio_members_t  members;
+
+    (void) from;
+
+    proxy = p->data;
+
+    if (kind == NGX_HTTP_SOCKETIO_MEMBERS) {
+        ngx_memcpy(&members, body->data, sizeof(members));
+        ngx_http_socketio_remote_announce(proxy->remote->bridge, proxy->host,
+                                          &proxy->waiter, members.tag,
+                                   ngx_sio_hub_members_count(&members.members));
+        return;
+    }
+
+    if (kind == NGX_HTTP_SOCKETIO_RESULT) {
+
+        if (ngx_http_socketio_result_decode(body, &result, &due, &rows)
+            != NGX_OK)
+        {
+            return;
+        }
+
+        result.flags |= NGX_HTTP_SOCKETIO_RESULT_FURTHER;
+        ngx_memcpy(body->data, &result, sizeof(result));
+
+    } else if (kind != NGX_HTTP_SOCKETIO_ANSWER
+               && kind != NGX_HTTP_SOCKETIO_ACKED)
+    {
+        /* a worker has died; whoever waits has a time limit */
+        return;
+    }
+
+    (void) ngx_http_socketio_remote_reply(proxy->remote->bridge, proxy->host,
+                                          &proxy->waiter, kind, body);
+
+    if (kind == NGX_HTTP_SOCKETIO_ANSWER) {
+        ngx_http_socketio_remote_free(proxy);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_socketio_remote_reply(ngx_http_socketio_bridge_t *b, u_char *host,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body)
+{
+    ngx_str_t                           parts[2];
+    ngx_http_socketio_line_t           *line;
+    ngx_http_socketio_remote_answer_t   head;
+
+    line = ngx_http_socketio_bridge_line(b);
+
+    if (line == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&head, sizeof(head));
+    head.kind = kind;
+    head.waiter = *waiter;
+
+    parts[0].data = (u_char *) &head;
+    parts[0].len = sizeof(head);
+    parts[1] = *body;
+
+    return ngx_http_socketio_cluster_send(line, host,
+                                          NGX_HTTP_SOCKETIO_CLUSTER_ANSWER,
+                                          parts, 2);
+}
+
+
+/*
+ * A command of another host: into the log, for all workers.  With a waiter it
+ * is answered by each of them through a proxy, and before that by how many
+ * they are.
+ */
+
+ngx_int_t
+ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
+    ngx_str_t *body)
+{
+    ngx_int_t                     rc;
+    ngx_sio_waiter_t              waiter;
+    ngx_sio_hub_members_t         members;
+    ngx_http_socketio_proxy_t    *proxy;
+    ngx_http_socketio_bridge_t   *b;
+    ngx_http_socketio_worker_t   *w;
+    ngx_http_socketio_command_t   cmd;
+    u_char                        token[NGX_HTTP_SOCKETIO_RESULT_TOKEN];
+
+    b = line->bridge;
+    w = b->worker;
+
+    ngx_reset_pool(w->pool);
+
+    rc = ngx_http_socketio_command_decode(body, &cmd, w->pool);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cmd.local = 1;
+
+    if (!ngx_http_socketio_command_asks(&cmd)) {
+        ngx_memzero(&cmd.count, sizeof(ngx_sio_waiter_t));
+
+        return ngx_http_socketio_command_send(w, &cmd, NULL);
+    }
+
+    waiter = cmd.count;
+
+    if (cmd.expires) {
+        /* between hosts it is a time from now */
+        cmd.expires += ngx_current_msec;
+    }
+
+    proxy = NULL;
+
+    if (b->remote->commands < NGX_HTTP_SOCKETIO_REMOTE_COMMANDS) {
+        proxy = ngx_http_socketio_remote_new(b->remote, from, &waiter,
+                                      NGX_HTTP_SOCKETIO_COMMAND,
+                                      cmd.expires
+                                      ? cmd.expires - ngx_current_msec
+                                      : NGX_HTTP_SOCKETIO_REMOTE_COMMAND);
+    }
+
+    if (proxy == NULL) {
+        return NGX_ERROR;
+    }
+
+    proxy->parked->owner = ngx_sio_hub_addr_all();
+    cmd.count = proxy->parked->waiter;
+
+    if (cmd.token.len && ngx_http_socketio_result_is_token(&cmd.token)) {
+        ngx_http_socketio_result_token(token, &cmd);
+        cmd.token.data = token;
+    }
+
+    rc = ngx_http_socketio_command_send(w, &cmd, &members);
+
+    if (rc == NGX_AGAIN) {
+        /* it waits for room, and the members will be told */
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_socketio_remote_free(proxy);
+        return rc;
+    }
+
+    ngx_http_socketio_remote_announce(b, from, &waiter, cmd.tag,
+                                      ngx_sio_hub_members_count(&members));
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b, u_char *host,
+    ngx_sio_waiter_t *waiter, uint32_t tag, ngx_uint_t n)
+{
+    u_char                       buf[sizeof(ngx_http_socketio_result_t)
+                                     + sizeof(ngx_http_socketio_due_t)];
+    ngx_str_t                    body;
+    ngx_http_socketio_due_t      due;
+    ngx_http_socketio_result_t   result;
+
+    ngx_memzero(&result, sizeof(result));
+    result.tag = tag;
+    result.flags = NGX_HTTP_SOCKETIO_RESULT_FURTHER;
+    result.ndue = 1;
+
+    ngx_memzero(&due, sizeof(due));
+    due.n = n;
+
+    ngx_sio_pack(ngx_sio_pack(buf, &result, sizeof(result)), &due,
+                 sizeof(due));
+
+    body.data = buf;
+    body.len = sizeof(buf);
+
+    (void) ngx_http_socketio_remote_reply(b, host, waiter,
+                                          NGX_HTTP_SOCKETIO_RESULT, &body);
+}
+
+
+/* Proxies. */
+
+static ngx_http_socketio_proxy_t *
+ngx_http_socketio_remote_new(ngx_http_socketio_remote_t *remote, u_char *host,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_msec_t time)
+{
+    ngx_http_socketio_proxy_t  *proxy;
+
+    proxy = ngx_calloc(sizeof(ngx_http_socketio_proxy_t), ngx_cycle->log);
+    if (proxy == NULL) {
+        return NULL;
+    }
+
+    proxy->parked = ngx_http_socketio_park(remote->bridge->worker, NULL,
+                                           ngx_http_socketio_remote_answered,
+                                           proxy);
+    if (proxy->parked == NULL) {
+        ngx_free(proxy);
+        return NULL;
+    }
+
+    proxy->remote = remote;
+    proxy->waiter = *waiter;
+    proxy->kind = kind;
+    proxy->until = ngx_current_msec + time;
+    ngx_memcpy(proxy->host, host, NGX_SIO_BRIDGE_ID);
+
+    ngx_queue_insert_tail(ngx_http_socketio_remote_bucket(remote, host, waiter),
+                          &proxy->queue);
+
+    if (kind == NGX_HTTP_SOCKETIO_COMMAND) {
+        remote->commands++;
+
+    } else if (kind != NGX_HTTP_SOCKETIO_POLL) {
+        remote->posts++;
+    }
+
+    return proxy;
+}
+
+
+static ngx_http_socketio_proxy_t *
+ngx_http_socketio_remote_find(ngx_http_socketio_remote_t *remote, u_char *host,
+    ngx_sio_waiter_t *waiter)
+{
+    ngx_queue_t                *q, *bucket;
+    ngx_http_socketio_proxy_t  *proxy;
+
+    bucket = ngx_http_socketio_remote_bucket(remote, host, waiter);
+
+    for (q = ngx_queue_head(bucket);
+         q != ngx_queue_sentinel(bucket);
+         q = ngx_queue_next(q))
+    {
+        proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
+
+        if (ngx_sio_waiter_equal(&proxy->waiter, waiter)
+            && ngx_memcmp(proxy->host, host, NGX_SIO_BRIDGE_ID) == 0)
+        {
+            return proxy;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_queue_t *
+ngx_http_socketio_remote_bucket(ngx_http_socketio_remote_t *remote,
+    u_char *host, ngx_sio_waiter_t *waiter)
+{
+    uint32_t  hash;
+
+    ngx_crc32_init(hash);
+    ngx_crc32_update(&hash, host, NGX_SIO_BRIDGE_ID);
+    ngx_crc32_update(&hash, (u_char *) waiter, sizeof(ngx_sio_waiter_t));
+    ngx_crc32_final(hash);
+
+    return &remote->buckets[hash % NGX_HTTP_SOCKETIO_REMOTE_BUCKETS];
+}
+
+
+static void
+ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy)
+{
+    if (proxy->kind == NGX_HTTP_SOCKETIO_COMMAND) {
+        proxy->remote->commands--;
+
+    } else if (proxy->kind != NGX_HTTP_SOCKETIO_POLL) {
+        proxy->remote->posts--;
+    }
+
+    ngx_queue_remove(&proxy->queue);
+    ngx_http_socketio_unpark(proxy->parked);
+    ngx_free(proxy);
+}
+
+
+/* as if the request's client had left */
+
+static void
+ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy)
+{
+    ngx_str_t  sid;
+
+    if (proxy->kind != NGX_HTTP_SOCKETIO_COMMAND) {
+        sid.data = proxy->sid;
+        sid.len = NGX_SIO_SID_LEN;
+
+        ngx_http_socketio_route(proxy->remote->bridge->worker,
+                                NGX_HTTP_SOCKETIO_ABORT, &sid,
+                                &proxy->parked->waiter, proxy->revision, 0,
+                                NULL);
+    }
+
+    ngx_http_socketio_remote_free(proxy);
+}

@@ -1,0 +1,75 @@
+/*
+ * Requests that belong to another host: polling whose session is there, and
+ * commands that everybody has to answer.
+ *
+ * Layer:      top.
+ * Ownership:  a proxy waits in the bridge in place of a request elsewhere; it
+ *             ends with its answer, its time, or its host.
+ * Hostile:    whoever can write to the queue.
+ * Reference:  architecture.md 3, "Other host".
+ *
+ *     worker --REMOTE--> bridge ==REQUEST==> bridge (proxy) --> owner
+ *        ^                  |                   |                  |
+ *        +-----ANSWER-------+ <======ANSWER=====+ <----------------+
+ */
+
+
+#ifndef _NGX_HTTP_SOCKETIO_REMOTE_H_INCLUDED_
+#define _NGX_HTTP_SOCKETIO_REMOTE_H_INCLUDED_
+
+
+#include "ngx_http_socketio_bridge.h"
+#include "ngx_http_socketio_worker_private.h"
+
+
+ngx_http_socketio_remote_t *ngx_http_socketio_remote_create(
+    ngx_http_socketio_bridge_t *b);
+
+/*
+ * This worker serves no more: whoever waits here is taken out of its session
+ * as if it had left; polls are answered with nothing, so that they come again.
+ */
+void ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote);
+void ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote);
+
+/* Ends what has waited for too long, and what is for hosts that are away. */
+void ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote);
+
+/* Requests whose answers are worth a short wait: those that change something. */
+ngx_uint_t ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote);
+
+/*
+ * A request for a session of another host, as its id says; in any worker.
+ * parked may be NULL.
+ *
+ *   NGX_OK        it will be answered
+ *   NGX_DECLINED  there is no such host
+ *   NGX_BUSY      not now
+ */
+ngx_int_t ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w,
+    ngx_str_t *sid, ngx_uint_t kind, ngx_http_socketio_routed_t *routed,
+    ngx_str_t *body, ngx_http_socketio_parked_t *parked);
+
+/* Whether the id is one of a host that is there. */
+ngx_uint_t ngx_http_socketio_remote_known(ngx_http_socketio_worker_t *w,
+    ngx_str_t *sid);
+
+/* This host's tag, as it stands in ids. */
+uint32_t ngx_http_socketio_remote_tag(ngx_http_socketio_worker_t *w);
+
+/* In the bridge: an entry REMOTE, from a worker. */
+void ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b,
+    ngx_str_t *body);
+
+/* In the bridge: REQUEST and ANSWER, from a host. */
+void ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line,
+    u_char *from, ngx_str_t *body);
+void ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line,
+    u_char *from, ngx_str_t *body);
+
+/* In the bridge: a command from a host, to be answered if it has a waiter. */
+ngx_int_t ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line,
+    u_char *from, ngx_str_t *body);
+
+
+#endif /* _NGX_HTTP_SOCKETIO_REMOTE_H_INCLUDED_ */

@@ -1,0 +1,364 @@
+#!/usr/bin/perl
+
+# Several hosts on one Redis: what the API and webhooks say reaches all of them,
+# requests find their sessions on whichever host they arrive, and nothing is
+# lost while Redis, a bridge or a host is away.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use SIO::Backend;
+use SIO::Client;
+use SIO::EIO;
+use SIO::HTTP;
+use SIO::Nginx;
+use SIO::Redis;
+use SIO::Util qw(scale wait_until);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $json = JSON::PP->new->utf8->canonical;
+
+my $redis = SIO::Redis->new->start;
+my $backend = SIO::Backend->new->start;
+my $channel = 'hosts';
+
+$backend->on({ type => 'event', event => 'join' }, { json => {
+    join => '%args%', ack => [] } });
+$backend->on({ type => 'event', event => 'all' }, { json => {
+    emit => [{ event => 'news', args => '%args%',
+               attachments => '%attachments%', broadcast => \1 }] } });
+$backend->on({ type => 'event', event => 'echo' }, { json => {
+    ack => '%args%' } });
+
+my @hosts = map { host() } 1 .. 3;
+
+
+sub host {
+    my (%option) = @_;
+
+    my $nginx = SIO::Nginx->new(
+        workers => 2,
+        http    => 'socketio_message_queue ' . $redis->url
+                   . " channel=$channel; upstream app { server "
+                   . $backend->address . '; keepalive 8; }',
+        server  => <<'EOS', %option)->start;
+        location /socket.io/ {
+            socketio;
+            socketio_webhook /_hook;
+        }
+
+        location = /_hook {
+            internal;
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+
+        location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+EOS
+
+    $nginx->wait_log(qr/message queue .* is connected/, 10)
+        or BAIL_OUT('no connection to redis: ' . $nginx->log);
+
+    return $nginx;
+}
+
+
+sub api {
+    my ($host, $call, $body) = @_;
+
+    my $http = SIO::HTTP->new(port => $host->port, timeout => 10 * scale());
+
+    return $json->decode((defined $body
+        ? $http->post("/_api/$call", ref $body ? $json->encode($body) : $body)
+        : $http->get("/_api/$call"))->{body});
+}
+
+
+sub client {
+    my ($host, %option) = @_;
+
+    return SIO::Client->connect(port => $host->port, transport => 'websocket',
+                                timeout => 10, %option);
+}
+
+
+# All hosts know of each other: what one emits is heard by all.
+
+sub together {
+    my @all = @_;
+
+    my @clients = map { client($_) } @all;
+
+    for my $from (@all) {
+        my $word = $from->port . '-' . rand;
+
+        my @deaf = @clients;
+
+        ok(wait_until(15 * scale(), sub {
+            api($from, 'emit', { event => 'hello', args => [$word] });
+
+            @deaf = grep {
+                my $e = $_->event('hello', 0.2) // [''];
+                ($e->[1] // '') ne $word;
+            } @deaf;
+
+            return !@deaf;
+        }), 'a host is heard by all');
+    }
+
+    $_->disconnect for @clients;
+
+    # they leave when their webhooks are over
+    wait_until(10, sub { !@{ api($all[0], 'sockets')->{sockets} } });
+}
+
+
+sub numbers {
+    my ($client, $n) = @_;
+
+    return [ map { ($client->event('n', 10 * scale()) // [])->[1] } 1 .. $n ];
+}
+
+
+together(@hosts);
+
+
+subtest 'emits' => sub {
+    my @clients = map { client($_) } @hosts;
+
+    for my $i (1 .. 30) {
+        my $said = api($hosts[0], 'emit', { event => 'n', args => [$i] });
+
+        is_deeply($said, { matched => 1 }, 'matched is of one host')
+            if $i == 1;
+    }
+
+    is_deeply(numbers($_, 30), [ 1 .. 30 ], 'each one once, in order')
+        for @clients;
+
+    $clients[1]->emit('all', 'from a webhook');
+    is_deeply($_->event('news'), [ 'news', 'from a webhook' ], 'by a webhook')
+        for @clients;
+
+    my $octets = join '', map { chr } 0 .. 255;
+
+    $clients[2]->emit('all', \$octets);
+    is($_->wait_for(sub { $_[0]{type} == 5 })->{attachments}[0], $octets,
+       'octets') for @clients;
+
+    api($hosts[0], 'join', { in => [ map { $_->sid } @clients[1, 2] ],
+                             rooms => ['r'] });
+    api($hosts[0], 'emit', { event => 'x', args => [1], to => 'r',
+                             except => [ $clients[2]->sid ] });
+    is_deeply($clients[1]->event('x'), [ 'x', 1 ], 'to a room elsewhere');
+
+    api($hosts[1], 'leave', { in => ['r'], rooms => ['r'] });
+    api($hosts[1], 'emit', { event => 'x', args => [2], to => 'r' });
+    api($hosts[1], 'emit', { event => 'x', args => [3] });
+    is_deeply($_->event('x'), [ 'x', 3 ], 'not to one who is excluded or left')
+        for @clients;
+
+    api($hosts[0], 'disconnect', { in => [ $clients[2]->sid ] });
+    ok($clients[2]->wait_for(sub { $_[0]{type} == 1 }),
+       'a socket elsewhere is ended');
+
+    $_->disconnect for @clients;
+};
+
+
+subtest 'lists and acknowledgements' => sub {
+    my @clients = map { client($_) } @hosts;
+
+    $_->call('join', 'list') for @clients;
+
+    for my $host (@hosts) {
+        my $said = api($host, 'sockets?room=list');
+
+        is_deeply([ sort map { $_->{sid} } @{ $said->{sockets} } ],
+                  [ sort map { $_->sid } @clients ], 'sockets of all hosts');
+        ok($said->{complete}, 'completely');
+
+        $said = api($host, 'rooms');
+        is_deeply($said, { complete => \1, rooms => [
+            { name => 'list', sockets => 3 } ] }, 'rooms of all hosts')
+            or diag $json->encode($said);
+
+        is(api($host, 'sockets/' . $clients[2]->sid)->{sid},
+           $clients[2]->sid, 'one of them');
+    }
+
+    my $call = SIO::HTTP->new(port => $hosts[0]->port, timeout => 10)
+        ->start('POST', '/_api/emit', body => $json->encode({
+            event => 'ask', args => [], to => 'list', ack => \1,
+            timeout => 5000 * scale() }));
+
+    for my $client (@clients) {
+        my $packet = $client->wait_for(sub {
+            $_[0]{type} == 2 && $_[0]{data}[0] eq 'ask' });
+
+        $client->ack($packet, $client->sid);
+    }
+
+    my $said = $json->decode($call->wait->{body});
+
+    is_deeply([ sort map { "$_->{sid} $_->{args}[0]" } @{ $said->{acks} } ],
+              [ sort map { join ' ', ($_->sid) x 2 } @clients ],
+              'acknowledgements of all hosts');
+    ok($said->{complete}, 'completely');
+
+    $_->disconnect for @clients;
+};
+
+
+# Every request at another host than the one before.
+
+subtest 'polling anywhere' => sub {
+    my $eio = SIO::EIO->open(port => $hosts[0]->port, timeout => 15);
+    my $turn = 0;
+
+    my $answers = 0;
+    my $url = $eio->url('polling');
+
+    my $ask = sub {
+        my ($method, $body) = @_;
+
+        my $http = SIO::HTTP->new(port    => $hosts[$turn++ % 3]->port,
+                                  timeout => 15 * scale());
+        my $r = $method eq 'GET' ? $http->get($url)
+                                 : $http->post($url, $body);
+
+        $answers++ if $r->{status} == 200;
+
+        return $r->{body};
+    };
+
+    is($ask->('POST', '40'), 'ok', 'a namespace');
+    like($ask->('GET'), qr/^40\{"sid":/, 'is joined');
+
+    for my $i (1 .. 40) {
+        is($ask->('POST', qq(42${i}["echo",$i])), 'ok', "post $i");
+
+        my $got = $ask->('GET');
+        $got = $ask->('GET') if $got eq '2';
+
+        is($got, qq(43${i}[$i]), "poll $i");
+    }
+
+    my $ws = $eio->websocket(port => $hosts[1]->port, timeout => 10);
+
+    ok(!defined $ws->recv(10) && $ws->{closed},
+       'a WebSocket at another host is closed');
+
+    is($ask->('POST', '421["echo","still"]'), 'ok', 'and the client');
+    like($ask->('GET'), qr/^(?:2\x1e)?431\["still"\]/, 'goes on polling');
+
+    # an id of nobody
+    my $r = SIO::HTTP->new(port => $hosts[0]->port)->get(
+        '/socket.io/?EIO=4&transport=polling&sid=' . 'A' x 32);
+    is($r->{body}, '{"code":1,"message":"Session ID unknown"}',
+       'a stranger is one everywhere');
+};
+
+
+subtest 'redis is away' => sub {
+    my @clients = map { client($_) } @hosts;
+    my $n = 0;
+
+    my $emit = sub {
+        my ($times) = @_;
+
+        for (1 .. $times) {
+            api($hosts[0], 'emit', { event => 'n', args => [ ++$n ] });
+        }
+    };
+
+    $emit->(20);
+    $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    $emit->(200);
+    $redis->command('CLIENT', 'KILL', 'TYPE', 'normal');
+    $emit->(200);
+    $redis->stop;
+    $emit->(50);
+
+    is_deeply(numbers($clients[0], $n), [ 1 .. $n ],
+              'the own clients do not wait');
+
+    $redis->start;
+    $emit->(30);
+
+    is_deeply(numbers($clients[$_], $n), [ 1 .. $n ], 'others miss nothing')
+        for 1, 2;
+
+    $_->disconnect for @clients;
+};
+
+
+subtest 'a bridge is killed' => sub {
+    my @clients = map { client($_) } @hosts[1, 2];
+    my $n = 0;
+
+    for my $host (@hosts[0, 1]) {
+        for (1 .. 20) {
+            api($hosts[0], 'emit', { event => 'n', args => [ ++$n ] });
+        }
+
+        my ($pid) = ($host->log =~ /(\d+)#\d+: this worker serves/g)[-1];
+
+        # clients of that worker would be lost with it
+        if ($host == $hosts[0]) {
+            kill 'KILL', $pid;
+            ok($host->wait_log(qr/exited on signal 9/, 10), 'killed');
+            $host->allow(qr/exited on signal 9/);
+        }
+
+        for (1 .. 20) {
+            wait_until(10, sub {
+                eval { api($hosts[0], 'emit',
+                           { event => 'n', args => [ $n + 1 ] }) };
+            });
+            $n++;
+        }
+    }
+
+    is_deeply(numbers($_, $n), [ 1 .. $n ], 'its successor goes on')
+        for @clients;
+
+    $_->disconnect for @clients;
+};
+
+
+subtest 'a reload' => sub {
+    my @clients = map { client($_) } @hosts[1, 2];
+    my $stay = client($hosts[0]);
+    my $n = 0;
+
+    for my $round (1 .. 3) {
+        for (1 .. 20) {
+            api($hosts[0], 'emit', { event => 'n', args => [ ++$n ] });
+        }
+
+        $hosts[0]->reload;
+
+        for (1 .. 100) {
+            api($hosts[0], 'emit', { event => 'n', args => [ ++$n ] });
+            sleep 0.01;
+        }
+    }
+
+    is_deeply(numbers($_, $n), [ 1 .. $n ], 'nothing is missed or doubled')
+        for @clients, $stay;
+
+    $_->disconnect for @clients, $stay;
+};
+
+
+$_->stop for @hosts;
+$redis->stop;
+
+done_testing();
