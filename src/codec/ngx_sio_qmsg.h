@@ -84,6 +84,8 @@ typedef struct {
     unsigned              all:1;
     unsigned              is_volatile:1;
     unsigned              close:1;
+    unsigned              bare:1;        /* FETCH and its answer: ids alone, as
+                                            in Node before 6.1 */
 } ngx_sio_qmsg_t;
 
 

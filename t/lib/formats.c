@@ -1,8 +1,8 @@
 /*
  * Reads and writes messages of queues, for tests and fuzzers: each line of
  * the input is "decode FORMAT DIALECT TO BASE64" or "encode ...", where encode
- * encodes the message again in the dialect TO.  The answer is a line of JSON,
- * or of base64.
+ * encodes the message again in the dialect TO.  A dialect of python is a
+ * number, one of node the channel.  The answer is a line of JSON, or of base64.
  *
  * Memory is taken octet by octet, so that the sanitizers see every access
  * behind a slice; what nginx itself would give is below.
@@ -16,6 +16,7 @@
 #include <string.h>
 #include "ngx_sio_base64.h"
 #include "ngx_sio_json.h"
+#include "ngx_sio_node.h"
 #include "ngx_sio_python.h"
 
 
@@ -229,8 +230,8 @@ show(ngx_sio_qmsg_t *m)
     ngx_uint_t  i;
 
     printf("{\"kind\":\"%s\",\"all\":%d,\"volatile\":%d,\"close\":%d,"
-           "\"id\":%lu,\"count\":%lu,\"timeout\":%lu",
-           kinds[m->kind], m->all, m->is_volatile, m->close,
+           "\"bare\":%d,\"id\":%lu,\"count\":%lu,\"timeout\":%lu",
+           kinds[m->kind], m->all, m->is_volatile, m->close, m->bare,
            (unsigned long) m->id, (unsigned long) m->count,
            (unsigned long) m->timeout);
 
@@ -243,6 +244,14 @@ show(ngx_sio_qmsg_t *m)
     put_rooms("op_rooms", m->op_rooms, m->nop_rooms);
     put_rooms("room", &m->room, m->room.name.len ? 1 : 0);
 
+    /* on one line: a line feed can only be white space */
+
+    for (i = 0; i < m->json.len; i++) {
+        if (m->json.data[i] == '\n') {
+            m->json.data[i] = ' ';
+        }
+    }
+
     printf(",\"json\":%.*s,\"attachments\":[",
            m->json.len ? (int) m->json.len : 4,
            m->json.len ? (char *) m->json.data : "null");
@@ -254,6 +263,43 @@ show(ngx_sio_qmsg_t *m)
     }
 
     printf("]}\n");
+}
+
+
+static ngx_int_t
+decode(char *format, char *dialect, ngx_str_t *payload, ngx_sio_qmsg_t *m,
+    const char **reason)
+{
+    ngx_str_t  prefix, channel;
+
+    if (strcmp(format, "python") == 0) {
+        return ngx_sio_python_decode(payload, atoi(dialect), &limits, m, NULL,
+                                     reason);
+    }
+
+    if (strcmp(format, "node") == 0) {
+        ngx_str_set(&prefix, "socket.io");
+        channel.data = (u_char *) dialect;
+        channel.len = strlen(dialect);
+
+        return ngx_sio_node_decode(&prefix, &channel, payload, &limits, m,
+                                   NULL, reason);
+    }
+
+    *reason = "no such format";
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+encode(char *format, char *dialect, ngx_sio_qmsg_t *m, ngx_str_t *payload)
+{
+    if (strcmp(format, "python") == 0) {
+        return ngx_sio_python_encode(m, atoi(dialect), payload, NULL);
+    }
+
+    return ngx_sio_node_encode(m, payload, NULL);
 }
 
 
@@ -294,16 +340,10 @@ line(char *text)
 
     reason = "";
 
-    if (strcmp(format, "python") == 0) {
-        rc = ngx_sio_python_decode(&payload, atoi(dialect), &limits, &m, NULL,
-                                   &reason);
-    } else {
-        rc = NGX_DECLINED;
-        reason = "no such format";
-    }
+    rc = decode(format, dialect, &payload, &m, &reason);
 
     if (rc == NGX_OK && strcmp(command, "encode") == 0) {
-        rc = ngx_sio_python_encode(&m, atoi(to), &again, NULL);
+        rc = encode(format, to, &m, &again);
         reason = "not to be encoded";
 
         if (rc == NGX_OK) {
