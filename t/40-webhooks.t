@@ -670,9 +670,11 @@ EOS
 
     my @events = grep { /^[ab]\z/ } map { $_->{json}{event} // '' }
                  $backend->requests(type => 'event');
-    my ($last) = grep { $events[$_] eq 'a' } reverse 0 .. $#events;
 
-    is(scalar(grep { $_ eq 'b' } @events[0 .. $last]), 4,
+    # In the end only a few clients of the first may have anything to say.
+    my $middle = (grep { $events[$_] eq 'a' } 0 .. $#events)[40];
+
+    is(scalar(grep { $_ eq 'b' } @events[0 .. $middle]), 4,
        'who has the least comes first, until both have the same');
 
     $nginx->stop;
