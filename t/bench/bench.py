@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What the module costs, side by side with what it is compared with.
 
-usage: t/bench/run [--quick] [idle] [tls] [connect] [event] [broadcast]
-                   [echo] [polling] [api] [hub]
+usage: t/bench/run [--quick] [idle] [tls] [connect] [event]
+                   [application] [broadcast] [echo] [polling] [api] [hub]
 
 CPU time is that of the server's processes alone, from schedstat, so that
 clients and applications on the same machine do not count; memory is PSS.  What
@@ -29,8 +29,8 @@ import time
 import servers
 from clients import (Crowd, PingPong, Receivers, close, connect, frame, post,
                      raise_limits, recv_until, tcp)
-from servers import (BUILD, NGINX, Bare, Flask, Module, Nchan, Nginx, Node,
-                     backend, peers, pusher)
+from servers import (BUILD, NGINX, Bare, Flask, Gunicorn, Module, Nchan, Nginx,
+                     Node, Together, backend, peers, pusher)
 
 arguments = sys.argv[1:]
 QUICK = '--quick' in arguments
@@ -39,6 +39,7 @@ ROUNDS = int(os.environ.get('BENCH_ROUNDS', '1' if QUICK else '9'))
 SECONDS = float(os.environ.get('BENCH_SECONDS', '0.02' if QUICK else '0.3'))
 CLIENTS = int(os.environ.get('BENCH_CLIENTS', '300' if QUICK else '10000'))
 
+IDLE_WAVE = 10
 TEXT = 128                          # octets of a broadcast packet
 ARGS = '{"n":1,"text":"' + 'x' * 60 + '"}'
 EVENT = f'1["message",{ARGS}]'      # with an acknowledgement, id 1
@@ -113,7 +114,7 @@ def row(what, costs, unit='us', scale=1e6, limit='', name='limit', budget='',
 
 def idle():
     """Each server on its own: what is measured is memory."""
-    costs = {'module': [idle_cost(idle_module())]}
+    costs = {'module': idle_costs()}
     for cls in peers(Node, Flask, Nchan):
         server = cls()
         costs[server.name] = [idle_cost((server, [server]))]
@@ -133,11 +134,16 @@ def tls():
         context.verify_mode = ssl.CERT_NONE
         extra = (f'ssl_certificate {directory}/cert; '
                  f'ssl_certificate_key {directory}/key;')
-        each = idle_cost(idle_module('ssl', extra), CLIENTS // 2, context)
+        costs = idle_costs('ssl', extra, CLIENTS // 2, context)
     finally:
         servers.shutil.rmtree(directory)
-    row(f'the same over TLS, of {CLIENTS // 2}', {'module': [each]}, 'kB',
+    row(f'the same over TLS, of {CLIENTS // 2}', {'module': costs}, 'kB',
         1e-3, budget='<= 17')
+
+
+def idle_costs(listen='', extra='', count=CLIENTS, context=None):
+    return [idle_cost(idle_module(listen, extra), count, context)
+            for _ in range(min(ROUNDS, 3))]
 
 
 def idle_module(listen='', extra=''):
@@ -155,17 +161,17 @@ def idle_module(listen='', extra=''):
     return server, [server, app]
 
 
-def idle_cost(started, count=None, context=None):
+def idle_cost(started, count=CLIENTS, context=None):
     server, all_of_them = started
-    count = count or CLIENTS
     clients = []
     try:
-        # what is allocated once should not count for the clients
-        close(connect(server, CLIENTS // 100, context))
+        # What is allocated once, or for a handshake, should not count for the
+        # clients: few of them connect at a time.
+        close(connect(server, CLIENTS // 100, context, IDLE_WAVE))
         server.settled()
         server.collect()
         before = server.pss()
-        clients = connect(server, count, context)
+        clients = connect(server, count, context, IDLE_WAVE)
         server.settled()
         server.collect()
         return (server.pss() - before) / count
@@ -237,6 +243,31 @@ def event():
     costs = turns(takers)
     row('an event and its acknowledgement, through a webhook', costs,
         limit='`proxy_pass` of one request', budget='<= 1.0')
+    servers.stop_all()
+
+
+def application():
+    """The same with all that takes part: the peers have their handlers."""
+    n, least = 32, 200
+    if not peers(Gunicorn):
+        return
+    app = Gunicorn()
+    ours = Module('''
+        upstream app { server 127.0.0.1:APP; keepalive 64; }
+        server {
+            listen 127.0.0.1:PORT;
+            location /socket.io/ { socketio; socketio_webhook /hook;
+                                   socketio_webhook_concurrency 8; }
+            location = /hook { internal; proxy_pass http://app/socketio;
+                proxy_http_version 1.1; proxy_set_header Connection ""; }
+        }''', APP=app.port)
+    socketio = frame(b'42' + EVENT.encode())
+    takers = {}
+    for server in [ours] + [cls() for cls in peers(Node, Flask)]:
+        talk = PingPong(connect(server, n), [(socketio, b'4' + ANSWER)])
+        one = Together(ours, app) if server is ours else server
+        takers[server.name] = repeat(one, talk.run, least)
+    row('the same with the application, Flask in gunicorn', turns(takers))
     servers.stop_all()
 
 
@@ -421,6 +452,7 @@ ALL = {
     'tls': tls,
     'connect': connects,
     'event': event,
+    'application': application,
     'broadcast': broadcast,
     'echo': echo,
     'polling': polling,

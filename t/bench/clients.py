@@ -21,7 +21,6 @@ UPGRADE = ('GET {path} HTTP/1.1\r\n'
            'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n')
 
 PATIENCE = 60       # seconds that any answer may take
-WAVE = 100          # clients that connect at a time
 
 
 def raise_limits():
@@ -59,26 +58,26 @@ def tcp(port):
     return s
 
 
-def connect(server, count, tls=None):
-    """WebSockets to a server, in its namespace."""
+def connect(server, count, tls=None, wave=100):
+    """WebSockets to a server, in its namespace; so many connect at a time."""
     sockets = []
     hello = UPGRADE.format(path=server.path).encode()
     while len(sockets) < count:
-        wave = [tcp(server.port)
-                for _ in range(min(WAVE, count - len(sockets)))]
+        some = [tcp(server.port)
+                for _ in range(min(wave, count - len(sockets)))]
         if tls:
-            wave = [tls.wrap_socket(s) for s in wave]
-        for s in wave:
+            some = [tls.wrap_socket(s) for s in some]
+        for s in some:
             s.sendall(hello)
-        for s in wave:
+        for s in some:
             # the open packet ends with the first brace
             recv_until(s, b'\r\n\r\n', *([b'}'] if server.namespaced else []))
             if server.namespaced:
                 s.sendall(frame(b'40'))
         if server.namespaced:
-            for s in wave:
+            for s in some:
                 recv_until(s, b'40{"sid"', b'}')
-        sockets += wave
+        sockets += some
     return sockets
 
 
@@ -127,7 +126,7 @@ def post(port, target, body, keep=None, times=1):
     data = b''
     for _ in range(times):
         while b'\r\n\r\n' not in data:
-            data += some(s)
+            data += received(s)
         head, data = data.split(b'\r\n\r\n', 1)
         head = head.lower()
         if b' 20' not in head[:13]:
@@ -136,12 +135,12 @@ def post(port, target, body, keep=None, times=1):
         if b'content-length: ' in head:
             n = int(head.split(b'content-length: ')[1].split(b'\r\n')[0])
         while len(data) < n:
-            data += some(s)
+            data += received(s)
         data = data[n:]
     return s
 
 
-def some(s):
+def received(s):
     data = s.recv(65536)
     if not data:
         raise SystemExit('connection closed in the middle of an answer')
@@ -179,7 +178,7 @@ class PingPong:
                 raise SystemExit(f'only {done} of {total} answers came')
             for fd, _ in events:
                 s, steps = self.sockets[fd], self.steps[fd]
-                data[fd] += some(s)
+                data[fd] += received(s)
                 if not data[fd].endswith(steps[at[fd]][1]):
                     continue
                 data[fd] = b''

@@ -42,6 +42,8 @@ static void nothing(ngx_sio_hub_t *hub);
 static void entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
 static void down(ngx_sio_hub_t *hub, ngx_sio_hub_addr_t dead);
 static void orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record);
+static void appended(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e,
+    ngx_sio_hub_members_t *members);
 
 
 static const ngx_sio_hub_ops_t  ops = {
@@ -50,6 +52,8 @@ static const ngx_sio_hub_ops_t  ops = {
     orphan,
     nothing,
     nothing,
+    nothing,
+    appended,
     nothing
 };
 
@@ -358,6 +362,16 @@ orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record)
     (void) hub;
     (void) id;
     (void) record;
+}
+
+
+static void
+appended(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e,
+    ngx_sio_hub_members_t *members)
+{
+    (void) hub;
+    (void) e;
+    (void) members;
 }
 
 

@@ -246,6 +246,36 @@ class Node(Server):
         time.sleep(1)
 
 
+class Gunicorn(Server):
+    """The application behind the webhooks: Flask, one process of gunicorn."""
+
+    def __init__(self):
+        super().__init__('gunicorn')
+
+    def command(self):
+        return [PYTHON, '-m', 'gunicorn', '-w', '1', '-k', 'gthread',
+                '--threads', '8', '--keep-alive', '600',
+                '--chdir', f'{HERE}/peers', '-b', f'127.0.0.1:{self.port}',
+                'hook:app']
+
+    def pids(self):
+        out = subprocess.run(
+            ['ps', '-o', 'pid=', '--ppid', str(self.proc.pid)],
+            stdout=subprocess.PIPE, text=True, check=False).stdout
+        return [self.proc.pid] + [int(p) for p in out.split()]
+
+
+class Together:
+    """What several servers take in all, under the name of the first."""
+
+    def __init__(self, *all_of_them):
+        self.all = all_of_them
+        self.name = all_of_them[0].name
+
+    def cpu(self):
+        return sum(server.cpu() for server in self.all)
+
+
 class Flask(Server):
     """Flask-SocketIO with gevent, as Debian has them, in one process."""
 
@@ -278,6 +308,7 @@ class Nchan(Nginx):
 
 # where each of them is when t/bench/install has been here
 available = {
+    Gunicorn: '/usr/bin/gunicorn',
     Node: f'{BUILD}/bench/installed',
     Flask: '/usr/lib/python3/dist-packages/flask_socketio',
     Nchan: NCHAN,
