@@ -37,7 +37,8 @@ sub compile {
     my $out = build_dir() . '/formats';
     my @sources = ("$root/t/lib/formats.c",
                    map { "$root/src/codec/ngx_sio_$_.c" }
-                       qw(base64 json pickle python utf8));
+                       qw(base64 json msgpack node node_decode pickle
+                          python utf8));
 
     make_path(build_dir());
 
