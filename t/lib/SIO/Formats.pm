@@ -37,7 +37,7 @@ sub compile {
     my $out = build_dir() . '/formats';
     my @sources = ("$root/t/lib/formats.c",
                    map { "$root/src/codec/ngx_sio_$_.c" }
-                       qw(base64 json msgpack node node_decode pickle
+                       qw(base64 json msgpack node node_decode packet pickle
                           python utf8));
 
     make_path(build_dir());
@@ -143,5 +143,5 @@ SIO::Formats - the codecs of message queues, in a process with sanitizers
 =head1 DESCRIPTION
 
 C<decode()> gives what F<t/lib/formats.c> prints of a message, or
-C<< { refused => why } >>, and C<whole()> mends JSON for Perl.  C<encode()> reads a message in one dialect and writes
-it in another.
+C<< { refused => why } >>.  C<encode()> reads a message in one dialect and writes
+it in another.  C<whole()> mends JSON for Perl.
