@@ -9,13 +9,16 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use List::Util qw(sum);
 use SIO::Backend;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Status qw(status counted plus upgrade);
+use SIO::Traffic;
 use SIO::Util qw(asan scale wait_until);
 use SIO::Webhooks qw(client_of);
 use Test::More;
+use Time::HiRes qw(sleep);
 
 
 my $backend = SIO::Backend->new->start;
@@ -288,7 +291,7 @@ EOF
             last;
         }
 
-        select undef, undef, undef, 0.1;
+        sleep 0.1;
         return 0;
     }), 'it is lost');
 
@@ -316,6 +319,128 @@ EOF
 
     $nginx->stop;
 };
+
+
+# Sessions that upgrade elsewhere, leave, and lose their workers, at any moment:
+# none is counted twice, or forgotten.
+
+sub traffic {
+    my ($kills) = @_;
+
+    my $nginx = nginx(workers => 4, server => <<'EOS' =~ s/%%S%%/$patience/r);
+        location /socket.io/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_ping_interval 2s;
+            socketio_ping_timeout %%S%%s;
+        }
+
+        location = /_hook {
+            internal;
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+
+        location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+        location = /status { socketio_status; }
+EOS
+
+    $backend->on({ type => 'event', event => 'echo' }, { json => {
+        ack => '%args%' } });
+    $backend->on({ type => 'connect' }, { json => { join => ['room'] } });
+
+    # somebody to be lost with each worker
+    my @clients = map { client_of($nginx, $_) } $nginx->workers;
+
+    my $traffic = SIO::Traffic->start(
+        port      => $nginx->port,
+        websocket => 4,
+        polling   => 4,
+        upgrade   => 4,
+        visit     => 4,
+        emit      => 1,
+        tolerant  => 1,
+    );
+
+    my ($before, @back) = status($nginx);
+
+    for my $round (1 .. 8) {
+        sleep 0.25;
+
+        $nginx->kill_worker('KILL', ($nginx->workers)[0])
+            if $kills && $round % 3 == 0;
+
+        my $now = status($nginx);
+
+        push @back, map { backwards($before->{$_}, $now->{$_}) }
+                    qw(received sent requests replies);
+        push @back, map { backwards($before->{connections}{$_},
+                                    $now->{connections}{$_}) }
+                    qw(opened upgraded closed);
+
+        $before = $now;
+    }
+
+    is_deeply(\@back, [], 'no number goes back');
+    is_deeply($traffic->finish->{errors}, [], 'nothing but lost connections');
+
+    $_->eio->{ws}->drop for @clients;
+
+    my $connections;
+
+    # Those who have left without a word are closed by a heartbeat.
+    ok(wait_until(60, sub {
+        my $status = status($nginx);
+
+        $connections = $status->{connections};
+
+        return !grep { $_ } values %{ $connections->{open} },
+                            values %{ $status->{sockets}{open} },
+                            values %{ $status->{webhooks}{pending} };
+    }), 'nobody is left');
+
+    my ($opened, $closed) = map { sum(values %{ $connections->{$_} }) }
+                            qw(opened closed);
+
+    cmp_ok($connections->{upgraded}, '>', 0,
+           "$connections->{upgraded} were upgraded");
+
+    return ($nginx, $opened, $closed, $connections->{closed}{'worker lost'});
+}
+
+
+subtest 'traffic' => sub {
+    my ($nginx, $opened, $closed, $lost) = traffic(0);
+
+    is($closed, $opened, "$opened sessions were opened, and closed");
+    is($lost, 0, 'none was lost');
+
+    $nginx->stop;
+};
+
+
+# One that is on its way from or to the worker may be counted twice, or not.
+
+subtest 'traffic, and workers that are killed' => sub {
+    my ($nginx, $opened, $closed, $lost) = traffic(1);
+
+    cmp_ok(abs($closed - $opened), '<=', 2,
+           "of $opened sessions $closed were closed");
+    cmp_ok($lost, '>', 0, "$lost have lost their worker");
+
+    $nginx->stop;
+};
+
+
+# Whether a number, or one of several, has become smaller.
+
+sub backwards {
+    my ($before, $now) = @_;
+
+    return $now < $before ? "$before, $now" : () if !ref $before;
+    return map { backwards($before->{$_}, $now->{$_}) } keys %$before;
+}
 
 
 # What a socket leaves in the journal, and a moved session in the directory.

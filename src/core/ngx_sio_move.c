@@ -104,7 +104,7 @@ ngx_sio_session_save(ngx_sio_session_t *s, u_char *p)
 void
 ngx_sio_session_moved(ngx_sio_session_t *s)
 {
-    s->closing = 1;
+    ngx_sio_session_set_closing(s);
 
     ngx_sio_sockets_moved(s);
     s->engine->ops->moved(s, NULL);
@@ -175,7 +175,7 @@ ngx_sio_session_drop(ngx_sio_session_t *s)
     ngx_queue_t       *q;
     ngx_sio_socket_t  *so;
 
-    s->closing = 1;
+    ngx_sio_session_set_closing(s);
 
     s->engine->counters[NGX_SIO_COUNT_CLOSED
                         + NGX_SIO_REASON_TRANSPORT_ERROR]++;

@@ -74,7 +74,7 @@ const ngx_sio_session_state_t  ngx_sio_session_linger = {
     ngx_sio_ignore_receive,
     ngx_sio_ignore_flush,
     NGX_SIO_ANSWER_OK,
-    NGX_SIO_GAUGE_POLLING
+    NGX_SIO_GAUGE_NONE
 };
 
 
@@ -225,17 +225,12 @@ void
 ngx_sio_session_set_state(ngx_sio_session_t *s,
     const ngx_sio_session_state_t *state)
 {
-    uint64_t  *gauges;
-
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &s->engine->log, 0,
                    "socketio session: %s -> %s", s->state->name, state->name);
 
-    gauges = s->engine->gauges;
-
-    gauges[s->state->gauge]--;
-
-    if (state->gauge != NGX_SIO_GAUGE_NONE) {
-        gauges[state->gauge]++;
+    if (!s->closing) {
+        s->engine->gauges[s->state->gauge]--;
+        s->engine->gauges[state->gauge]++;
     }
 
     s->state = state;
@@ -477,7 +472,7 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
 
     e = s->engine;
 
-    s->closing = 1;
+    ngx_sio_session_set_closing(s);
     ngx_sio_session_ref(s);
 
     e->counters[NGX_SIO_COUNT_CLOSED + reason]++;
@@ -532,6 +527,16 @@ ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason)
 done:
 
     ngx_sio_session_unref(s);
+}
+
+
+/* It may linger, but counts as open no longer. */
+
+void
+ngx_sio_session_set_closing(ngx_sio_session_t *s)
+{
+    s->closing = 1;
+    s->engine->gauges[s->state->gauge]--;
 }
 
 

@@ -35,7 +35,7 @@ struct ngx_sio_session_state_s {
     /* what a POST is answered without being looked at */
     ngx_int_t       post;
 
-    /* where sessions in it are counted, NGX_SIO_GAUGE_... */
+    /* where sessions in it are counted unless they are closing */
     ngx_int_t       gauge;
 };
 
@@ -53,6 +53,9 @@ extern const ngx_sio_session_state_t  ngx_sio_session_closed;
 /* nobody else assigns s->state */
 void ngx_sio_session_set_state(ngx_sio_session_t *s,
     const ngx_sio_session_state_t *state);
+
+/* ... or s->closing, once in its life */
+void ngx_sio_session_set_closing(ngx_sio_session_t *s);
 
 
 /* A packet, whichever way it came; it may close the session. */
