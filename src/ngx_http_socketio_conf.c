@@ -15,6 +15,7 @@ static const char *ngx_http_socketio_conf_authority(u_char *p, u_char *last);
 static ngx_int_t ngx_http_socketio_conf_proxy(ngx_conf_t *cf,
     ngx_str_t *value, ngx_array_t *proxies);
 static ngx_uint_t ngx_http_socketio_conf_reserved_header(ngx_str_t *name);
+static ngx_uint_t ngx_http_socketio_conf_numbered(ngx_str_t *value);
 
 
 static char *ngx_http_socketio_conf_complex(ngx_conf_t *cf,
@@ -632,7 +633,32 @@ ngx_http_socketio_conf_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_socketio_conf_numbered(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "webhook URI \"%V\" has a numbered capture, which "
+                           "is forgotten by then; give it a name: "
+                           "\"(?<name>...)\" and \"$name\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
     return ngx_http_socketio_conf_complex(cf, &lcf->webhook);
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_conf_numbered(ngx_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i + 1 < value->len; i++) {
+        if (value->data[i] == '$'
+            && value->data[i + 1] >= '1' && value->data[i + 1] <= '9')
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -1,13 +1,16 @@
 #include "ngx_http_socketio_module.h"
 #include "ngx_http_socketio_origin.h"
+#include "ngx_http_socketio_kept.h"
+#include "ngx_http_socketio_request.h"
 
 
-#define NGX_HTTP_SOCKETIO_ORIGIN_VERSION  1
+#define NGX_HTTP_SOCKETIO_ORIGIN_VERSION  2
 
 /*
  * In front of each packed header: flags, length of name, length of value.
  * Behind its name and behind its value a zero, as nginx's parser leaves one,
- * since ngx_http_process_user_agent() and others rely on it.
+ * since ngx_http_process_user_agent() and others rely on it.  Variables that
+ * are kept follow the headers in the same form.
  */
 
 #define NGX_HTTP_SOCKETIO_ORIGIN_PREFIX   (1 + 1 + sizeof(uint32_t))
@@ -38,12 +41,22 @@ struct ngx_http_socketio_origin_vars_s {
     ngx_http_socketio_origin_vars_t        *next;
     ngx_int_t                               scheme;  /* index or NGX_ERROR */
     ngx_int_t                               https;
+    ngx_array_t                            *kept;    /* ..._kept_t; NULL: not
+                                                        known yet */
     ngx_uint_t                              n;
     ngx_http_socketio_origin_var_t          var[1];
 };
 
 
 static ngx_int_t ngx_http_socketio_origin_host(ngx_http_request_t *r);
+static ngx_http_socketio_origin_t *ngx_http_socketio_origin_save(
+    ngx_http_request_t *r, ngx_http_socketio_origin_vars_t *vars);
+static void ngx_http_socketio_origin_preset_header(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars,
+    ngx_http_socketio_origin_header_t *h);
+static void ngx_http_socketio_origin_preset_kept(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars,
+    ngx_http_socketio_origin_header_t *h);
 static size_t ngx_http_socketio_origin_fields(ngx_http_request_t *r,
     ngx_http_socketio_origin_vars_t *vars, ngx_str_t *fields);
 static u_char *ngx_http_socketio_origin_args(u_char *p, ngx_str_t *args);
@@ -51,6 +64,12 @@ static size_t ngx_http_socketio_origin_headers_length(ngx_http_request_t *r,
     ngx_http_socketio_origin_vars_t *vars);
 static u_char *ngx_http_socketio_origin_headers(u_char *p,
     ngx_http_request_t *r, ngx_http_socketio_origin_vars_t *vars);
+static void ngx_http_socketio_origin_prefix(u_char *p, ngx_uint_t flags,
+    size_t name, uint32_t value);
+static size_t ngx_http_socketio_origin_kept_length(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars);
+static u_char *ngx_http_socketio_origin_kept(u_char *p, ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars);
 static u_char *ngx_http_socketio_origin_join(u_char *p, ngx_table_elt_t *h,
     ngx_list_part_t *part, ngx_uint_t i);
 static ngx_uint_t ngx_http_socketio_origin_repeated(ngx_http_request_t *r,
@@ -109,15 +128,9 @@ static const struct {
 ngx_http_socketio_origin_t *
 ngx_http_socketio_origin_create(ngx_http_request_t *r)
 {
-    u_char                           *p, *data;
-    size_t                            size;
-    ngx_str_t                         fields[NGX_HTTP_SOCKETIO_ORIGIN_NFIELDS];
-    ngx_uint_t                        i;
-    ngx_connection_t                 *c;
     ngx_http_socketio_origin_t       *o;
+    ngx_http_socketio_request_t      *rq;
     ngx_http_socketio_origin_vars_t  *vars;
-
-    c = r->connection;
 
     vars = ngx_http_socketio_origin_vars(
                       ngx_http_get_module_main_conf(r, ngx_http_core_module));
@@ -132,9 +145,44 @@ ngx_http_socketio_origin_create(ngx_http_request_t *r)
     /* a listening wildcard address is nobody's: $server_addr of a fake
      * connection could not ask the socket any more */
 
-    if (ngx_connection_local_sockaddr(c, NULL, 0) != NGX_OK) {
+    if (ngx_connection_local_sockaddr(r->connection, NULL, 0) != NGX_OK) {
         return NULL;
     }
+
+    o = ngx_http_socketio_origin_save(r, vars);
+
+    if (o == NULL || vars->kept != NULL) {
+        return o;
+    }
+
+    /* the first of this configuration: see what a request of ours knows */
+
+    rq = ngx_http_socketio_request_create(o, NULL);
+
+    ngx_http_socketio_origin_unref(o);
+
+    if (rq == NULL) {
+        return NULL;
+    }
+
+    ngx_http_socketio_request_destroy(rq);
+
+    return ngx_http_socketio_origin_save(r, vars);
+}
+
+
+static ngx_http_socketio_origin_t *
+ngx_http_socketio_origin_save(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars)
+{
+    u_char                      *p, *data;
+    size_t                       size;
+    ngx_str_t                    fields[NGX_HTTP_SOCKETIO_ORIGIN_NFIELDS];
+    ngx_uint_t                   i;
+    ngx_connection_t            *c;
+    ngx_http_socketio_origin_t  *o;
+
+    c = r->connection;
 
     size = ngx_http_socketio_origin_fields(r, vars, fields);
 
@@ -156,6 +204,8 @@ ngx_http_socketio_origin_create(ngx_http_request_t *r)
     o->head.start_msec = (uint16_t) r->start_msec;
     o->head.http_version = (uint16_t) r->http_version;
     o->head.ssl = (c->ssl != NULL);
+    o->head.limit_conn = r->limit_conn_status;
+    o->head.limit_req = r->limit_req_status;
 
     data = ngx_http_socketio_origin_data(o);
     p = data;
@@ -175,6 +225,7 @@ ngx_http_socketio_origin_create(ngx_http_request_t *r)
 
         case NGX_HTTP_SOCKETIO_ORIGIN_HEADERS:
             p = ngx_http_socketio_origin_headers(p, r, vars);
+            p = ngx_http_socketio_origin_kept(p, r, vars);
             break;
 
         default:
@@ -396,7 +447,7 @@ ngx_http_socketio_origin_variables(ngx_http_socketio_origin_t *o,
     ngx_http_request_t *r)
 {
     ngx_str_t                           value;
-    ngx_uint_t                          i, pos;
+    ngx_uint_t                          pos;
     ngx_http_socketio_origin_vars_t    *vars;
     ngx_http_socketio_origin_header_t   h;
 
@@ -406,19 +457,20 @@ ngx_http_socketio_origin_variables(ngx_http_socketio_origin_t *o,
         return;
     }
 
+    if (vars->kept == NULL) {
+        vars->kept = ngx_http_socketio_kept_find(r, ngx_cycle->pool);
+    }
+
     pos = 0;
 
     while (ngx_http_socketio_origin_saved(o, &pos, &h) == NGX_OK) {
 
-        if (!(h.flags & NGX_HTTP_SOCKETIO_ORIGIN_VAR)) {
-            continue;
+        if (h.flags & NGX_HTTP_SOCKETIO_ORIGIN_VAR) {
+            ngx_http_socketio_origin_preset_header(r, vars, &h);
         }
 
-        for (i = 0; i < vars->n; i++) {
-            if (ngx_http_socketio_origin_match(&vars->var[i].name, &h.name)) {
-                ngx_http_socketio_origin_preset(r, vars->var[i].index,
-                                                &h.value);
-            }
+        if (h.flags & NGX_HTTP_SOCKETIO_ORIGIN_KEPT) {
+            ngx_http_socketio_origin_preset_kept(r, vars, &h);
         }
     }
 
@@ -428,6 +480,48 @@ ngx_http_socketio_origin_variables(ngx_http_socketio_origin_t *o,
 
         ngx_str_set(&value, "on");
         ngx_http_socketio_origin_preset(r, vars->https, &value);
+    }
+}
+
+
+static void
+ngx_http_socketio_origin_preset_header(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars,
+    ngx_http_socketio_origin_header_t *h)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < vars->n; i++) {
+        if (ngx_http_socketio_origin_match(&vars->var[i].name, &h->name)) {
+            ngx_http_socketio_origin_preset(r, vars->var[i].index, &h->value);
+        }
+    }
+}
+
+
+/* Names, not indexes, have come from a worker of another configuration. */
+
+static void
+ngx_http_socketio_origin_preset_kept(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars,
+    ngx_http_socketio_origin_header_t *h)
+{
+    ngx_uint_t                 i;
+    ngx_http_socketio_kept_t  *kept;
+
+    if (vars->kept == NULL) {
+        return;
+    }
+
+    kept = vars->kept->elts;
+
+    for (i = 0; i < vars->kept->nelts; i++) {
+        if (kept[i].name.len == h->name.len
+            && ngx_memcmp(kept[i].name.data, h->name.data, h->name.len) == 0)
+        {
+            ngx_http_socketio_origin_preset(r, kept[i].index, &h->value);
+            return;
+        }
     }
 }
 
@@ -477,7 +571,8 @@ ngx_http_socketio_origin_fields(ngx_http_request_t *r,
 
     f = &fields[NGX_HTTP_SOCKETIO_ORIGIN_HEADERS];
     f->data = NULL;
-    f->len = ngx_http_socketio_origin_headers_length(r, vars);
+    f->len = ngx_http_socketio_origin_headers_length(r, vars)
+             + ngx_http_socketio_origin_kept_length(r, vars);
 
     /* the padding in front of the server's address */
 
@@ -588,9 +683,79 @@ ngx_http_socketio_origin_headers(u_char *p, ngx_http_request_t *r,
         len = (uint32_t) (p - value);
         *p++ = '\0';
 
-        start[0] = (u_char) flags;
-        start[1] = (u_char) h->key.len;
-        ngx_memcpy(&start[2], &len, sizeof(uint32_t));
+        ngx_http_socketio_origin_prefix(start, flags, h->key.len, len);
+    }
+
+    return p;
+}
+
+
+static void
+ngx_http_socketio_origin_prefix(u_char *p, ngx_uint_t flags, size_t name,
+    uint32_t value)
+{
+    p[0] = (u_char) flags;
+    p[1] = (u_char) name;
+    ngx_memcpy(&p[2], &value, sizeof(uint32_t));
+}
+
+
+static size_t
+ngx_http_socketio_origin_kept_length(ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars)
+{
+    size_t                     len;
+    ngx_str_t                  value;
+    ngx_uint_t                 i;
+    ngx_http_socketio_kept_t  *kept;
+
+    if (vars->kept == NULL) {
+        return 0;
+    }
+
+    len = 0;
+    kept = vars->kept->elts;
+
+    for (i = 0; i < vars->kept->nelts; i++) {
+        if (ngx_http_socketio_kept_get(r, &kept[i], &value) == NGX_OK) {
+            len += ngx_http_socketio_origin_packed(kept[i].name.len,
+                                                   value.len);
+        }
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_http_socketio_origin_kept(u_char *p, ngx_http_request_t *r,
+    ngx_http_socketio_origin_vars_t *vars)
+{
+    ngx_str_t                  value;
+    ngx_uint_t                 i;
+    ngx_http_socketio_kept_t  *kept;
+
+    if (vars->kept == NULL) {
+        return p;
+    }
+
+    kept = vars->kept->elts;
+
+    for (i = 0; i < vars->kept->nelts; i++) {
+
+        if (ngx_http_socketio_kept_get(r, &kept[i], &value) != NGX_OK) {
+            continue;
+        }
+
+        ngx_http_socketio_origin_prefix(p, NGX_HTTP_SOCKETIO_ORIGIN_KEPT,
+                                        kept[i].name.len, value.len);
+
+        p = ngx_cpymem(p + NGX_HTTP_SOCKETIO_ORIGIN_PREFIX, kept[i].name.data,
+                       kept[i].name.len);
+        *p++ = '\0';
+
+        p = ngx_cpymem(p, value.data, value.len);
+        *p++ = '\0';
     }
 
     return p;
@@ -899,6 +1064,7 @@ ngx_http_socketio_origin_vars(ngx_http_core_main_conf_t *cmcf)
     vars->cmcf = cmcf;
     vars->scheme = NGX_ERROR;
     vars->https = NGX_ERROR;
+    vars->kept = NULL;
     vars->n = 0;
 
     v = cmcf->variables.elts;

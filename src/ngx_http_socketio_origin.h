@@ -24,6 +24,8 @@
 
 #define NGX_HTTP_SOCKETIO_ORIGIN_PASS  0x01  /* socketio_webhook_pass_header */
 #define NGX_HTTP_SOCKETIO_ORIGIN_VAR   0x02  /* some variable reads it */
+#define NGX_HTTP_SOCKETIO_ORIGIN_KEPT  0x04  /* it is no header: the value that
+                                                a variable had */
 
 
 typedef struct ngx_http_socketio_origin_s  ngx_http_socketio_origin_t;
@@ -39,7 +41,8 @@ typedef struct {
 /*
  * Saves a request.  Its address is what realip made of it by now.  Headers
  * are kept when socketio_webhook_pass_header names them or when a variable of
- * the configuration reads them, "Host" always.  The Engine.IO id is a
+ * the configuration reads them, "Host" always; and variables that cannot be
+ * found out later.  The Engine.IO id is a
  * credential: every "sid" argument is left out.  NULL: no memory (logged).
  */
 ngx_http_socketio_origin_t *ngx_http_socketio_origin_create(
@@ -118,7 +121,9 @@ typedef struct {
     uint16_t                     start_msec;
     uint16_t                     http_version;
     uint8_t                      ssl;      /* came over TLS */
-    uint8_t                      unused[3];
+    uint8_t                      limit_conn;  /* nginx's r->..._status */
+    uint8_t                      limit_req;
+    uint8_t                      unused;
 } ngx_http_socketio_origin_head_t;
 
 
@@ -134,13 +139,14 @@ struct ngx_http_socketio_origin_s {
 void ngx_http_socketio_origin_field(ngx_http_socketio_origin_t *o,
     ngx_http_socketio_origin_field_e field, ngx_str_t *value);
 
-/* Like ngx_http_socketio_origin_header(), but every header. */
+/* Like ngx_http_socketio_origin_header(), but all that is saved. */
 ngx_int_t ngx_http_socketio_origin_saved(ngx_http_socketio_origin_t *o,
     ngx_uint_t *pos, ngx_http_socketio_origin_header_t *h);
 
 /*
  * Sets variables of a request that cannot be read from it: $http_... of
- * headers that are saved but not passed on, $scheme and $https.
+ * headers that are saved but not passed on, $scheme, $https, and those that
+ * ngx_http_socketio_kept.h is about.
  */
 void ngx_http_socketio_origin_variables(ngx_http_socketio_origin_t *o,
     ngx_http_request_t *r);

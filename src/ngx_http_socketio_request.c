@@ -301,6 +301,8 @@ ngx_http_socketio_request_log(ngx_http_socketio_origin_t *o,
             r->start_sec = (time_t) o->head.start_sec;
             r->start_msec = o->head.start_msec;
             r->headers_out.status = status;
+            r->limit_conn_status = o->head.limit_conn;
+            r->limit_req_status = o->head.limit_req;
 
             ngx_http_socketio_request_log_phase(r, o, sent);
         }
@@ -548,6 +550,10 @@ ngx_http_socketio_request_headers(ngx_http_socketio_origin_t *o,
     pos = 0;
 
     while (ngx_http_socketio_origin_saved(o, &pos, &saved) == NGX_OK) {
+
+        if (saved.flags & NGX_HTTP_SOCKETIO_ORIGIN_KEPT) {
+            continue;
+        }
 
         if (saved.name.len == sizeof("host") - 1
             && ngx_memcmp(saved.name.data, "host", sizeof("host") - 1) == 0)
