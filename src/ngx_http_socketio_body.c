@@ -6,6 +6,8 @@
 #define NGX_HTTP_SOCKETIO_BODY_SIZE  4096
 
 
+static ngx_int_t ngx_http_socketio_body_borrow(ngx_http_request_t *r,
+    size_t max, ngx_http_socketio_body_t *body);
 static ngx_int_t ngx_http_socketio_body_append(ngx_http_request_t *r,
     size_t max, ngx_http_socketio_body_t *body, ngx_buf_t *b);
 static ngx_int_t ngx_http_socketio_body_copy(ngx_buf_t *b, u_char *p);
@@ -69,6 +71,10 @@ ngx_http_socketio_body_collect(ngx_http_request_t *r, size_t max,
     ngx_int_t     rc;
     ngx_chain_t  *cl;
 
+    if (!r->request_body_no_buffering) {
+        return ngx_http_socketio_body_borrow(r, max, body);
+    }
+
     for ( ;; ) {
 
         if (r->request_body == NULL) {
@@ -108,6 +114,29 @@ ngx_http_socketio_body_collect(ngx_http_request_t *r, size_t max,
             return NGX_AGAIN;
         }
     }
+}
+
+
+/* Another module, as "mirror", has read it all, and may not be done with it. */
+
+static ngx_int_t
+ngx_http_socketio_body_borrow(ngx_http_request_t *r, size_t max,
+    ngx_http_socketio_body_t *body)
+{
+    ngx_int_t     rc;
+    ngx_chain_t  *cl;
+
+    cl = r->request_body ? r->request_body->bufs : NULL;
+
+    for ( /* void */ ; cl != NULL; cl = cl->next) {
+
+        rc = ngx_http_socketio_body_append(r, max, body, cl->buf);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

@@ -5,6 +5,14 @@
 #include "ngx_sio_ws.h"
 
 
+/*
+ * msec; how often a request is asked whether it is through with its
+ * subrequests, as those of "mirror", and for how long
+ */
+#define NGX_HTTP_SOCKETIO_HANDSHAKE_TICK  10
+#define NGX_HTTP_SOCKETIO_HANDSHAKE_WAIT  1000
+
+
 /* A handshake that was accepted, in its request's pool. */
 
 typedef struct {
@@ -12,6 +20,7 @@ typedef struct {
     ngx_http_cleanup_t             *cleanup;
     ngx_http_socketio_websocket_t  *ws;
     ngx_event_t                     detach;
+    ngx_msec_t                      waited;     /* for subrequests */
 } ngx_http_socketio_handshake_t;
 
 
@@ -28,6 +37,9 @@ static ngx_int_t ngx_http_socketio_handshake_answer(ngx_http_request_t *r);
 static void ngx_http_socketio_handshake_opening(ngx_http_request_t *r);
 static void ngx_http_socketio_handshake_abandoned(void *data);
 static void ngx_http_socketio_handshake_detach(ngx_event_t *ev);
+static ngx_int_t ngx_http_socketio_handshake_wait(
+    ngx_http_socketio_handshake_t *hs);
+static void ngx_http_socketio_handshake_cut(ngx_http_request_t *r);
 static ngx_int_t ngx_http_socketio_handshake_pipelined(
     ngx_http_socketio_handshake_t *hs);
 static void ngx_http_socketio_handshake_free_request(ngx_http_request_t *r);
@@ -454,6 +466,10 @@ ngx_http_socketio_handshake_abandoned(void *data)
         ngx_delete_posted_event(&hs->detach);
     }
 
+    if (hs->detach.timer_set) {
+        ngx_del_timer(&hs->detach);
+    }
+
     ngx_http_socketio_websocket_abandon(hs->ws,
                                         NGX_SIO_REASON_TRANSPORT_CLOSE);
 }
@@ -472,6 +488,10 @@ ngx_http_socketio_handshake_detach(ngx_event_t *ev)
     r = hs->request;
     c = r->connection;
 
+    if (ngx_http_socketio_handshake_wait(hs) == NGX_AGAIN) {
+        return;
+    }
+
     if (ngx_http_socketio_handshake_pipelined(hs) != NGX_OK) {
         ngx_http_finalize_request(r, NGX_ERROR);
         ngx_http_run_posted_requests(c);
@@ -488,6 +508,9 @@ ngx_http_socketio_handshake_detach(ngx_event_t *ev)
         ngx_del_timer(c->write);
     }
 
+    /* by a limit_req of a subrequest */
+    c->write->delayed = 0;
+
     r->logged = 1;      /* it will be, with all that happens from here on */
 
     /*
@@ -498,11 +521,62 @@ ngx_http_socketio_handshake_detach(ngx_event_t *ev)
     if (r->limit_conn_status == 0) {
         ngx_http_socketio_handshake_free_request(r);
         r = NULL;
+
+    } else if (r->count > 1) {
+        ngx_http_socketio_handshake_cut(r);
     }
 
     (void) ngx_tcp_nodelay(c);
 
     ngx_http_socketio_websocket_start(ws, r);
+}
+
+
+/*
+ * Subrequests run on the client's connection, which is about to be none of
+ * HTTP.  They have some time to end; NGX_AGAIN: now they have.
+ */
+
+static ngx_int_t
+ngx_http_socketio_handshake_wait(ngx_http_socketio_handshake_t *hs)
+{
+    ngx_http_request_t  *r;
+
+    r = hs->request;
+
+    /* who is blocked has a thread that will come back to the request */
+
+    if (r->blocked == 0
+        && (r->count == 1 || hs->waited >= NGX_HTTP_SOCKETIO_HANDSHAKE_WAIT))
+    {
+        return NGX_OK;
+    }
+
+    hs->waited += NGX_HTTP_SOCKETIO_HANDSHAKE_TICK;
+
+    ngx_add_timer(&hs->detach, NGX_HTTP_SOCKETIO_HANDSHAKE_TICK);
+
+    return NGX_AGAIN;
+}
+
+
+/* Ends the subrequests of a request that stays. */
+
+static void
+ngx_http_socketio_handshake_cut(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t  *cln;
+
+    cln = r->cleanup;
+    r->cleanup = NULL;
+
+    for ( /* void */ ; cln; cln = cln->next) {
+        if (cln->handler) {
+            cln->handler(cln->data);
+        }
+    }
+
+    r->posted_requests = NULL;
 }
 
 
