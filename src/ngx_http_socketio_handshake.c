@@ -37,6 +37,7 @@ static ngx_int_t ngx_http_socketio_handshake_answer(ngx_http_request_t *r);
 static void ngx_http_socketio_handshake_opening(ngx_http_request_t *r);
 static void ngx_http_socketio_handshake_abandoned(void *data);
 static void ngx_http_socketio_handshake_detach(ngx_event_t *ev);
+static void ngx_http_socketio_handshake_cancel(ngx_event_t *ev);
 static ngx_int_t ngx_http_socketio_handshake_wait(
     ngx_http_socketio_handshake_t *hs);
 static void ngx_http_socketio_handshake_cut(ngx_http_request_t *r);
@@ -343,7 +344,8 @@ ngx_http_socketio_handshake_accept(ngx_http_request_t *r,
 
 failed:
 
-    ngx_http_socketio_websocket_abandon(ws, NGX_SIO_REASON_TRANSPORT_ERROR);
+    ngx_http_socketio_websocket_abandon(ws, NGX_SIO_REASON_TRANSPORT_ERROR,
+                          ngx_http_get_module_ctx(r, ngx_http_socketio_module));
 
     return NGX_ERROR;
 }
@@ -462,16 +464,12 @@ ngx_http_socketio_handshake_abandoned(void *data)
 {
     ngx_http_socketio_handshake_t *hs = data;
 
-    if (hs->detach.posted) {
-        ngx_delete_posted_event(&hs->detach);
-    }
-
-    if (hs->detach.timer_set) {
-        ngx_del_timer(&hs->detach);
-    }
+    ngx_http_socketio_handshake_cancel(&hs->detach);
 
     ngx_http_socketio_websocket_abandon(hs->ws,
-                                        NGX_SIO_REASON_TRANSPORT_CLOSE);
+                     NGX_SIO_REASON_TRANSPORT_CLOSE,
+                     ngx_http_get_module_ctx(hs->request,
+                                             ngx_http_socketio_module));
 }
 
 
@@ -482,6 +480,9 @@ ngx_http_socketio_handshake_detach(ngx_event_t *ev)
     ngx_http_request_t             *r;
     ngx_http_socketio_handshake_t  *hs;
     ngx_http_socketio_websocket_t  *ws;
+
+    /* while it waits for subrequests it may be both posted and timed */
+    ngx_http_socketio_handshake_cancel(ev);
 
     hs = ev->data;
     ws = hs->ws;
@@ -522,13 +523,32 @@ ngx_http_socketio_handshake_detach(ngx_event_t *ev)
         ngx_http_socketio_handshake_free_request(r);
         r = NULL;
 
-    } else if (r->count > 1) {
-        ngx_http_socketio_handshake_cut(r);
+    } else {
+
+        if (r->count > 1) {
+            ngx_http_socketio_handshake_cut(r);
+        }
+
+        /* it may show the last subrequest */
+        ngx_http_set_log_request(c->log, r);
     }
 
     (void) ngx_tcp_nodelay(c);
 
     ngx_http_socketio_websocket_start(ws, r);
+}
+
+
+static void
+ngx_http_socketio_handshake_cancel(ngx_event_t *ev)
+{
+    if (ev->posted) {
+        ngx_delete_posted_event(ev);
+    }
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
 }
 
 

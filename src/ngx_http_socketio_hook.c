@@ -14,6 +14,10 @@
 
 #define NGX_HTTP_SOCKETIO_HOOK_TICK         256
 
+/* nginx's NGX_HTTP_LIMIT_REQ_PASSED, which is in no header */
+
+#define NGX_HTTP_SOCKETIO_HOOK_PASSED       1
+
 /* of one posted event: then it is other people's turn */
 
 #define NGX_HTTP_SOCKETIO_HOOK_BATCH        64
@@ -768,6 +772,11 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
     rq->handler = ngx_http_socketio_hook_answered;
     rq->log_handler = ngx_http_socketio_hook_log;
     rq->data = hook;
+
+    if (hook->stale) {
+        /* a limit_req has let it pass, and must not count it twice */
+        rq->main->limit_req_status = NGX_HTTP_SOCKETIO_HOOK_PASSED;
+    }
 
     rq->timer.handler = ngx_http_socketio_hook_timeout;
     ngx_add_timer(&rq->timer, timeout);

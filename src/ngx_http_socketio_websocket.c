@@ -36,6 +36,10 @@ static void ngx_http_socketio_websocket_forget(
     ngx_uint_t reason);
 static void ngx_http_socketio_websocket_end(ngx_http_socketio_websocket_t *ws,
     ngx_uint_t code);
+static void ngx_http_socketio_websocket_reset(
+    ngx_http_socketio_websocket_t *ws);
+static void ngx_http_socketio_websocket_show(ngx_http_socketio_websocket_t *ws,
+    ngx_http_socketio_ctx_t *ctx);
 static void ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws);
 
 
@@ -97,7 +101,7 @@ ngx_http_socketio_websocket_probe(ngx_http_socketio_websocket_t *ws,
 
 void
 ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
-    ngx_uint_t reason)
+    ngx_uint_t reason, ngx_http_socketio_ctx_t *ctx)
 {
     ws->state = NGX_HTTP_SOCKETIO_WEBSOCKET_GONE;
     ws->opening = NULL;
@@ -105,6 +109,8 @@ ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
     if (ws->session != NULL) {
         ngx_http_socketio_websocket_gone(ws, reason);
     }
+
+    ngx_http_socketio_websocket_show(ws, ctx);
 
     ngx_http_socketio_websocket_release(ws);
 }
@@ -200,6 +206,7 @@ ngx_http_socketio_websocket_read_handler(ngx_event_t *rev)
         ngx_http_socketio_websocket_finish(ws, NGX_SIO_REASON_SHUTTING_DOWN);
 
     } else if (rev->timedout || ws->failed) {
+        c->timedout = rev->timedout;
         ngx_http_socketio_websocket_finish(ws, NGX_SIO_REASON_TRANSPORT_CLOSE);
 
     } else {
@@ -767,6 +774,10 @@ ngx_http_socketio_websocket_finish(ngx_http_socketio_websocket_t *ws,
         ws->request = NULL;
     }
 
+    if (c->timedout) {
+        ngx_http_socketio_websocket_reset(ws);
+    }
+
     ws->connection = NULL;
     c->idle = 0;
 
@@ -777,6 +788,50 @@ ngx_http_socketio_websocket_finish(ngx_http_socketio_websocket_t *ws,
     ngx_http_close_connection(c);
 
     ngx_http_socketio_websocket_release(ws);
+}
+
+
+/* reset_timedout_connection, as nginx does it for requests */
+
+static void
+ngx_http_socketio_websocket_reset(ngx_http_socketio_websocket_t *ws)
+{
+    struct linger              linger;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ws->origin->loc_conf[ngx_http_core_module.ctx_index];
+
+    if (!clcf->reset_timedout_connection) {
+        return;
+    }
+
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+
+    if (setsockopt(ws->connection->fd, SOL_SOCKET, SO_LINGER,
+                   (const void *) &linger, sizeof(struct linger))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ALERT, ws->connection->log, ngx_socket_errno,
+                      "setsockopt(SO_LINGER) failed");
+    }
+}
+
+
+/* How the session ended, if it was the WebSocket's and has. */
+
+static void
+ngx_http_socketio_websocket_show(ngx_http_socketio_websocket_t *ws,
+    ngx_http_socketio_ctx_t *ctx)
+{
+    if (ws->reason == NGX_SIO_REASONS) {
+        return;
+    }
+
+    ctx->reason = ngx_sio_reasons[ws->reason];
+    ctx->counted = 1;
+    ctx->packets_in = ws->packets_in;
+    ctx->packets_out = ws->packets_out;
 }
 
 
@@ -792,14 +847,8 @@ ngx_http_socketio_websocket_log(ngx_http_socketio_websocket_t *ws)
 
     ngx_str_set(&ctx.transport, "websocket");
 
-    if (ws->reason < NGX_SIO_REASONS) {
-        ctx.reason = ngx_sio_reasons[ws->reason];
-        ctx.counted = 1;
-        ctx.packets_in = ws->packets_in;
-        ctx.packets_out = ws->packets_out;
-
-        ngx_http_socketio_note_show(ws->note, &ctx);
-    }
+    ngx_http_socketio_websocket_show(ws, &ctx);
+    ngx_http_socketio_note_show(ws->note, &ctx);
 
     c->log->action = "logging WebSocket";
 

@@ -70,9 +70,12 @@ ngx_int_t ngx_http_socketio_websocket_keep(ngx_http_socketio_websocket_t *ws,
 void ngx_http_socketio_websocket_opening(ngx_http_socketio_websocket_t *ws,
     ngx_event_t *ev);
 
-/* Instead of start(): the connection stays the request's. */
+/*
+ * Instead of start(): the connection stays the request's, and so does the
+ * line of the access log: ctx, the request's, gets what is to be said there.
+ */
 void ngx_http_socketio_websocket_abandon(ngx_http_socketio_websocket_t *ws,
-    ngx_uint_t reason);
+    ngx_uint_t reason, ngx_http_socketio_ctx_t *ctx);
 
 /*
  * Takes the connection, which may be closed on return.  r is NULL, or a

@@ -139,6 +139,9 @@ sub read_log {
         $line->{body} = decode_base64($line->{body});
         $line->{json} = eval { $json->decode($line->{body}) };
 
+        # what is not a webhook has no members to match
+        $line->{json} = undef if ref $line->{json} ne 'HASH';
+
         $self->{by_number}{$line->{n}} = $line;
         push @{ $self->{seen} }, $line;
     }
