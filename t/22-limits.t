@@ -28,6 +28,9 @@ my $nginx = SIO::Nginx->new(
     http    => <<"EOS",
     upstream app { server @{[ $backend->address ]}; keepalive 16; }
 
+    # one kept connection, which the backend has closed
+    upstream stale { server @{[ $backend->address ]}; keepalive 1; }
+
     log_format limits '\$status \$limit_conn_status \$limit_req_status '
                       '\$socketio_transport \$socketio_reason';
 
@@ -53,6 +56,8 @@ EOS
     server => <<'EOS',
         socketio_webhook /_hook;
         access_log %%PREFIX%%/limits.log limits;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
 
         location /conn/ {
             socketio;
@@ -126,10 +131,12 @@ EOS
         location = /_hook     { internal; proxy_pass http://app/hook; }
         location = /_mirror   { internal; proxy_pass http://app/mirror; }
         location = /_rated    { internal; limit_req zone=events;
-                                proxy_pass http://app/hook; }
+                                proxy_set_header Connection close;
+                                proxy_pass http://stale/hook; }
         location = /_rated_429 { internal; limit_req zone=events;
                                 limit_req_status 429;
-                                proxy_pass http://app/hook; }
+                                proxy_set_header Connection close;
+                                proxy_pass http://stale/hook; }
         location = /_delayed  { internal; limit_req zone=delayed burst=20;
                                 proxy_pass http://app/hook; }
         location = /_connects { internal; limit_req zone=connects;
@@ -388,19 +395,20 @@ for my $path (qw(/rated/ /rated-429/)) {
         my $mark = $nginx->mark;
         my ($one, $two) = map { client($path) } 1, 2;
 
-        $one->emit($_) for qw(a a b a);
-        $two->emit($_) for qw(a b b);
-        $_->emit('end') for $one, $two;
+        for my $case ([ $one, 'a a b a' ], [ $two, 'a b b' ]) {
+            my ($client, $events) = @$case;
 
-        for my $case ([ $one, 'a b end' ], [ $two, 'a b end' ]) {
-            my ($client, $expected) = @$case;
+            $client->emit($_) for split(' ', $events), 'end';
 
             $backend->wait(1, 5, sid => $client->sid, event => 'end');
 
             is(join(' ', map { $_->{json}{event} }
                     webhooks_of($backend, $client->sid, type => 'event')),
-               $expected, 'one of each event for each user');
+               'a b end', "one of each event for each user: $events");
         }
+
+        like(substr($nginx->log, $mark), qr/it is sent again/,
+             'and what is sent again is not counted again');
 
         my $status = $path =~ /429/ ? 429 : 503;
         my $line = $path =~ /429/
