@@ -45,6 +45,7 @@ static void ngx_http_socketio_bridge_received(ngx_sio_queue_t *q,
     ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
 static void ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
     ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
+static ngx_uint_t ngx_http_socketio_bridge_reason(const char *reason);
 static void ngx_http_socketio_bridge_confirmed(ngx_sio_queue_t *q,
     uint64_t tag);
 static void ngx_http_socketio_bridge_counted(ngx_sio_queue_t *q, uint64_t tag,
@@ -61,6 +62,15 @@ static ngx_http_socketio_letter_t *ngx_http_socketio_bridge_first(
     ngx_queue_t *queue);
 static void ngx_http_socketio_bridge_drop(size_t *size,
     ngx_http_socketio_letter_t *letter);
+
+
+const ngx_str_t  ngx_http_socketio_bridge_reasons[NGX_SIO_BRIDGE_REASONS] = {
+    ngx_string("malformed"),
+    ngx_string("code"),
+    ngx_string("too large"),
+    ngx_string("no room"),
+    ngx_string("host")
+};
 
 
 static const ngx_sio_queue_ops_t  ngx_http_socketio_bridge_ops = {
@@ -540,7 +550,14 @@ ngx_http_socketio_bridge_line(ngx_http_socketio_bridge_t *b)
 static void
 ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line)
 {
+    ngx_sio_queue_stat_t  stat;
+
     ngx_http_socketio_foreign_tick(line);
+
+    ngx_sio_queue_stat(line->queue, &stat);
+
+    line->kept->up = line->up;
+    line->kept->delay = stat.delay;
 
     if (!line->up) {
         return;
@@ -600,6 +617,10 @@ ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q)
 
     line->up = 0;
     line->marked = 0;
+
+    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+        line->kept->up = 0;
+    }
 }
 
 
@@ -649,11 +670,41 @@ ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
 }
 
 
+/* Codecs say in words what they refuse; these are the ones that matter. */
+
+static ngx_uint_t
+ngx_http_socketio_bridge_reason(const char *reason)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        const char  *word;
+        ngx_uint_t   reason;
+    } words[] = {
+        { "more than data", 1 },
+        { "too ", 2 },
+        { "huge", 2 },
+        { "full", 3 },
+        { "memory", 3 },
+        { "host", 4 },
+        { NULL, 0 }
+    };
+
+    for (i = 0; words[i].word != NULL; i++) {
+        if (ngx_strstr(reason, words[i].word) != NULL) {
+            break;
+        }
+    }
+
+    return words[i].reason;
+}
+
+
 void
 ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,
     const char *reason)
 {
-    line->kept->refused++;
+    line->kept->refused[ngx_http_socketio_bridge_reason(reason)]++;
 
     if (line->warned && ngx_time() - line->warned < 60) {
         return;
@@ -851,6 +902,7 @@ ngx_http_socketio_bridge_confirmed(ngx_sio_queue_t *q, uint64_t tag)
 
     if (tag > line->kept->shipped) {
         line->kept->shipped = tag;
+        line->kept->told++;
     }
 
     ngx_http_socketio_bridge_wake(line->bridge);

@@ -50,7 +50,8 @@ typedef struct ngx_http_socketio_queue_s {
     const ngx_http_socketio_format_t   *format;
     ngx_uint_t                          dialect;   /* of python */
     ngx_sio_queue_conf_t                conf;
-    uint64_t                            key;       /* what it is known by */
+    uint64_t                            key;       /* what it is known by, */
+    ngx_str_t                           label;     /* ... and shown as */
 } ngx_http_socketio_queue_t;
 
 
@@ -168,6 +169,10 @@ ngx_int_t ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
 /* A line that is up, or NULL. */
 ngx_http_socketio_line_t *ngx_http_socketio_bridge_line(
     ngx_http_socketio_bridge_t *b);
+
+/* What becomes of a reason for statistics. */
+extern const ngx_str_t
+    ngx_http_socketio_bridge_reasons[NGX_SIO_BRIDGE_REASONS];
 
 /* A message was refused; logged once a minute with a reason. */
 void ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,

@@ -281,6 +281,9 @@ ngx_http_socketio_cluster_take(ngx_http_socketio_line_t *line,
 
     if (rc == NGX_DECLINED) {
         ngx_http_socketio_bridge_refused(line, "not a command");
+
+    } else {
+        line->kept->taken++;
     }
 
     ngx_sio_mem_commit(&peer->applied, head->ordinal);
@@ -376,6 +379,7 @@ ngx_http_socketio_cluster_missed(ngx_http_socketio_line_t *line,
     n = head->ordinal - 1 - peer->applied;
 
     peer->missed += n;
+    line->bridge->kept->head->missed += n;
     ngx_sio_mem_commit(&peer->applied, head->ordinal - 1);
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,

@@ -178,6 +178,16 @@ ngx_http_socketio_queue_add(ngx_conf_t *cf, ngx_http_socketio_zone_t *zone,
 
     q->key = ngx_http_socketio_queue_key(q, url);
 
+    q->label.data = ngx_pnalloc(cf->pool,
+                                q->url.shown.len + 1 + q->channel.len);
+    if (q->label.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    q->label.len = ngx_sprintf(q->label.data, "%V %V", &q->url.shown,
+                               &q->channel)
+                   - q->label.data;
+
     other = zone->queues.elts;
 
     for (i = 0; i < zone->queues.nelts; i++) {

@@ -145,14 +145,14 @@ static const ngx_http_socketio_status_metric_t
       ngx_null_string, ngx_string("since"),
       ngx_http_socketio_status_since, 0,
       ngx_http_socketio_status_no_label,
-      ngx_string("When the zone was made, in seconds since 1970.") },
+      ngx_string("When the zone was made, in seconds since 1970."), 0 },
 
     { ngx_string("connections"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("connections"), ngx_string("open"),
       ngx_http_socketio_status_gauges, NGX_SIO_GAUGE_POLLING,
       ngx_http_socketio_status_label("transport",
           ngx_http_socketio_status_transports, 2),
-      ngx_string("Open Engine.IO sessions.") },
+      ngx_string("Open Engine.IO sessions."), 0 },
 
     { ngx_string("connections_opened_total"),
       NGX_HTTP_SOCKETIO_STATUS_COUNTER,
@@ -160,14 +160,14 @@ static const ngx_http_socketio_status_metric_t
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_OPENED,
       ngx_http_socketio_status_label("transport",
           ngx_http_socketio_status_transports, 2),
-      ngx_string("Sessions that were opened, by their first transport.") },
+      ngx_string("Sessions that were opened, by their first transport."), 0 },
 
     { ngx_string("connections_upgraded_total"),
       NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("connections"), ngx_string("upgraded"),
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_UPGRADED,
       ngx_http_socketio_status_no_label,
-      ngx_string("Sessions that went from polling to a WebSocket.") },
+      ngx_string("Sessions that went from polling to a WebSocket."), 0 },
 
     { ngx_string("connections_closed_total"),
       NGX_HTTP_SOCKETIO_STATUS_COUNTER,
@@ -175,52 +175,53 @@ static const ngx_http_socketio_status_metric_t
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_CLOSED,
       ngx_http_socketio_status_label("reason", ngx_sio_reasons,
           NGX_SIO_REASONS),
-      ngx_string("Sessions that were closed.") },
+      ngx_string("Sessions that were closed."), 0 },
 
     { ngx_string("sockets"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("sockets"), ngx_string("open"),
       ngx_http_socketio_status_namespaces, 0,
       ngx_http_socketio_status_label("namespace", NULL, 0),
-      ngx_string("Clients in a namespace.") },
+      ngx_string("Clients in a namespace."), 0 },
 
     { ngx_string("sockets_accepted_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("sockets"), ngx_string("accepted"),
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_ACCEPTED,
       ngx_http_socketio_status_no_label,
-      ngx_string("Clients that were let into a namespace.") },
+      ngx_string("Clients that were let into a namespace."), 0 },
 
     { ngx_string("received_packets_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("received"), ngx_string("packets"),
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_PACKETS_IN,
       ngx_http_socketio_status_no_label,
-      ngx_string("Engine.IO packets from clients.") },
+      ngx_string("Engine.IO packets from clients."), 0 },
 
     { ngx_string("received_bytes_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("received"), ngx_string("bytes"),
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_BYTES_IN,
       ngx_http_socketio_status_label("transport",
           ngx_http_socketio_status_transports, 2),
-      ngx_string("WebSocket frames and payloads of POST requests.") },
+      ngx_string("WebSocket frames and payloads of POST requests."), 0 },
 
     { ngx_string("sent_packets_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("sent"), ngx_string("packets"),
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_PACKETS_OUT,
       ngx_http_socketio_status_no_label,
-      ngx_string("Engine.IO packets to clients, those that wait included.") },
+      ngx_string("Engine.IO packets to clients, those that wait included."),
+      0 },
 
     { ngx_string("sent_bytes_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("sent"), ngx_string("bytes"),
       ngx_http_socketio_status_counters, NGX_SIO_COUNT_BYTES_OUT,
       ngx_http_socketio_status_label("transport",
           ngx_http_socketio_status_transports, 2),
-      ngx_string("WebSocket frames and payloads of polling answers.") },
+      ngx_string("WebSocket frames and payloads of polling answers."), 0 },
 
     { ngx_string("requests_refused_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("requests"), ngx_string("refused"),
       ngx_http_socketio_status_counters, NGX_HTTP_SOCKETIO_COUNT_REFUSED,
       ngx_http_socketio_status_label("reason",
           ngx_http_socketio_status_refusals, NGX_HTTP_SOCKETIO_REFUSALS),
-      ngx_string("Requests of clients that were refused.") },
+      ngx_string("Requests of clients that were refused."), 0 },
 
     { ngx_string("webhooks_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("webhooks"), ngx_string("finished"),
@@ -228,7 +229,7 @@ static const ngx_http_socketio_status_metric_t
       { ngx_string("type"), ngx_string("outcome") },
       { ngx_http_socketio_backend_types, ngx_http_socketio_status_outcomes },
       { NGX_HTTP_SOCKETIO_WEBHOOKS, NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES },
-      ngx_string("Webhooks by what became of them.") },
+      ngx_string("Webhooks by what became of them."), 0 },
 
     { ngx_string("webhook_duration_seconds"),
       NGX_HTTP_SOCKETIO_STATUS_HISTOGRAM,
@@ -236,7 +237,7 @@ static const ngx_http_socketio_status_metric_t
       ngx_http_socketio_status_times, NGX_HTTP_SOCKETIO_COUNT_TIME,
       ngx_http_socketio_status_label("type",
           ngx_http_socketio_backend_types, NGX_HTTP_SOCKETIO_WEBHOOKS),
-      ngx_string("How long webhooks took, of each its last attempt.") },
+      ngx_string("How long webhooks took, of each its last attempt."), 0 },
 
     { ngx_string("webhooks_pending"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("webhooks"), ngx_string("pending"),
@@ -244,65 +245,65 @@ static const ngx_http_socketio_status_metric_t
       ngx_http_socketio_status_label("state",
           ngx_http_socketio_status_pending, 3),
       ngx_string("Webhooks that wait for their turn, for an answer, or to be "
-                 "sent again.") },
+                 "sent again."), 0 },
 
     { ngx_string("webhooks_repeated_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("webhooks"), ngx_string("repeated"),
       ngx_http_socketio_status_counters, NGX_HTTP_SOCKETIO_COUNT_REPEATED,
       ngx_http_socketio_status_no_label,
-      ngx_string("Webhooks that were sent once more.") },
+      ngx_string("Webhooks that were sent once more."), 0 },
 
     { ngx_string("replies_malformed_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("replies"), ngx_string("malformed"),
       ngx_http_socketio_status_counters, NGX_HTTP_SOCKETIO_COUNT_MALFORMED,
       ngx_http_socketio_status_no_label,
-      ngx_string("Parts of replies that were malformed and left out.") },
+      ngx_string("Parts of replies that were malformed and left out."), 0 },
 
     { ngx_string("replies_dropped_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("replies"), ngx_string("dropped"),
       ngx_http_socketio_status_counters, NGX_HTTP_SOCKETIO_COUNT_DROPPED,
       ngx_http_socketio_status_no_label,
-      ngx_string("Parts of replies for which the zone had no room.") },
+      ngx_string("Parts of replies for which the zone had no room."), 0 },
 
     { ngx_string("workers"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("workers"), ngx_string("count"),
       ngx_http_socketio_status_states, 0,
       ngx_http_socketio_status_label("state",
           ngx_http_socketio_status_worker_states, 2),
-      ngx_string("Worker processes that share the zone.") },
+      ngx_string("Worker processes that share the zone."), 0 },
 
     { ngx_string("worker_lag_bytes"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("workers"), ngx_string("lag"),
       ngx_http_socketio_status_workers, NGX_HTTP_SOCKETIO_STATUS_LAG,
       ngx_http_socketio_status_label("slot", NULL, 0),
-      ngx_string("What a worker has not yet read of the log.") },
+      ngx_string("What a worker has not yet read of the log."), 0 },
 
     { ngx_string("worker_backlog_bytes"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("workers"), ngx_string("backlog"),
       ngx_http_socketio_status_workers, NGX_HTTP_SOCKETIO_STATUS_BACKLOG,
       ngx_http_socketio_status_label("slot", NULL, 0),
-      ngx_string("What a worker could not yet write to the log.") },
+      ngx_string("What a worker could not yet write to the log."), 0 },
 
     { ngx_string("zone_size_bytes"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("memory"), ngx_string("size"),
       ngx_http_socketio_status_tables, NGX_HTTP_SOCKETIO_STATUS_SIZE,
       ngx_http_socketio_status_label("table",
           ngx_http_socketio_status_table_names, NGX_SIO_HUB_TABLES),
-      ngx_string("Memory of the zone.") },
+      ngx_string("Memory of the zone."), 0 },
 
     { ngx_string("zone_used_bytes"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("memory"), ngx_string("used"),
       ngx_http_socketio_status_tables, NGX_HTTP_SOCKETIO_STATUS_USED,
       ngx_http_socketio_status_label("table",
           ngx_http_socketio_status_table_names, NGX_SIO_HUB_TABLES),
-      ngx_string("Memory of the zone that is in use.") },
+      ngx_string("Memory of the zone that is in use."), 0 },
 
     { ngx_string("zone_free_bytes"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,
       ngx_string("memory"), ngx_string("free"),
       ngx_http_socketio_status_tables, NGX_HTTP_SOCKETIO_STATUS_FREE,
       ngx_http_socketio_status_label("table",
           ngx_http_socketio_status_table_names, NGX_SIO_HUB_TABLES),
-      ngx_string("Memory of the zone that is free.") }
+      ngx_string("Memory of the zone that is free."), 0 }
 };
 
 #define NGX_HTTP_SOCKETIO_STATUS_METRICS                                      \
@@ -340,6 +341,7 @@ ngx_http_socketio_status_handler(ngx_http_request_t *r)
     page.format = lcf->status_format == NGX_HTTP_SOCKETIO_STATUS_JSON
                   ? &ngx_http_socketio_status_json
                   : &ngx_http_socketio_status_prometheus;
+    page.conf = lcf->status_zone;
     page.zone = &lcf->status_zone->name;
     page.stat = ngx_palloc(r->pool, sizeof(ngx_sio_hub_stat_t));
 
@@ -394,6 +396,15 @@ ngx_http_socketio_status_write(ngx_http_socketio_status_page_t *page)
         page->format->metric(page, m);
         m->series(page, m);
         page->format->metric_end(page, m);
+    }
+
+    if (page->conf->queues.nelts) {
+
+        for (m = ngx_http_socketio_status_queues; m->name.len; m++) {
+            page->format->metric(page, m);
+            m->series(page, m);
+            page->format->metric_end(page, m);
+        }
     }
 
     page->format->end(page);

@@ -42,6 +42,7 @@ typedef enum {
 typedef struct {
     const ngx_http_socketio_status_format_t  *format;
     ngx_sio_hub_stat_t                       *stat;
+    ngx_http_socketio_zone_t                 *conf;
     ngx_str_t                                *zone;    /* its name */
 
     u_char                                   *last;    /* NULL: it is only
@@ -82,6 +83,7 @@ struct ngx_http_socketio_status_metric_s {
     ngx_uint_t                        nvalues[2];
 
     ngx_str_t                         help;
+    ngx_uint_t                        msec;        /* shown in seconds, flag */
 };
 
 
@@ -111,6 +113,10 @@ struct ngx_http_socketio_status_format_s {
                    const ngx_str_t *values, const uint64_t *counts);
 };
 
+
+/* of zones with message queues; the last one has no name */
+extern const ngx_http_socketio_status_metric_t
+    ngx_http_socketio_status_queues[];
 
 extern const ngx_http_socketio_status_format_t
     ngx_http_socketio_status_json;

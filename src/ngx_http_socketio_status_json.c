@@ -138,7 +138,13 @@ ngx_http_socketio_status_json_number(ngx_http_socketio_status_page_t *page,
     }
 
     ngx_http_socketio_status_json_name(page, name);
-    ngx_http_socketio_status_print(page, "%uL", n);
+
+    if (m->msec) {
+        ngx_http_socketio_status_print(page, "%uL.%03uL", n / 1000, n % 1000);
+
+    } else {
+        ngx_http_socketio_status_print(page, "%uL", n);
+    }
 }
 
 

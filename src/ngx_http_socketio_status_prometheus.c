@@ -90,7 +90,14 @@ ngx_http_socketio_status_prometheus_number(
     uint64_t n)
 {
     ngx_http_socketio_status_prometheus_series(page, m, "", values, NULL);
-    ngx_http_socketio_status_print(page, "%uL\n", n);
+
+    if (m->msec) {
+        ngx_http_socketio_status_print(page, "%uL.%03uL\n", n / 1000,
+                                       n % 1000);
+
+    } else {
+        ngx_http_socketio_status_print(page, "%uL\n", n);
+    }
 }
 
 

@@ -17,6 +17,7 @@ use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Redis;
+use SIO::Status qw(metrics promtool status);
 use SIO::Util qw(scale wait_until);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -60,6 +61,8 @@ sub host {
         }
 
         location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+        location = /status { socketio_status; }
+        location = /metrics { socketio_status prometheus; }
 EOS
 
     $nginx->wait_log(qr/message queue .* is connected/, 10)
@@ -296,6 +299,61 @@ subtest 'redis is away' => sub {
         for 1, 2;
 
     $_->disconnect for @clients;
+};
+
+
+subtest 'what the status page tells' => sub {
+    my $label = $redis->url . " $channel";
+    my $before = status($hosts[0])->{queues};
+
+    api($hosts[0], 'emit', { event => 'n', args => [$_] }) for 1 .. 10;
+
+    my $status;
+
+    ok(wait_until(10 * scale(), sub {
+        $status = status($hosts[0]);
+        $status->{queues}{shipped}{$label}
+            == $before->{shipped}{$label} + 10;
+    }), 'what was shipped');
+
+    is($status->{queues}{up}{$label}, 1, 'it is connected');
+    is($status->{queues}{waiting}{$label}, 0, 'nothing waits');
+    is($status->{queues}{lost}{$label}, 0, 'nothing was lost');
+    is($status->{hosts}{known}, 2, 'two other hosts');
+    is($status->{hosts}{missed}, 0, 'and nothing of them was missed');
+
+    my $heard = status($hosts[1])->{queues}{received}{$label};
+    cmp_ok($heard, '>=', 10, 'others have received it');
+
+    $redis->command('PUBLISH', $channel, 'x');
+    $redis->command('PUBLISH', $channel, "\x80\x04cos\nsystem\n.");
+    $redis->command('PUBLISH', "$channel.nginx", 'x');
+    $_->allow(qr/refused a message/) for @hosts;
+
+    ok(wait_until(10 * scale(), sub {
+        my $refused = status($hosts[2])->{queues}{refused}{$label};
+        "@{$refused}{qw(malformed code host)}" eq '1 1 1';
+    }), 'what was refused, by reason')
+        or diag $json->encode(status($hosts[2])->{queues}{refused});
+
+    my $text = SIO::HTTP->new(port => $hosts[0]->port)->get('/metrics')
+        ->{body};
+
+    promtool($text, 'promtool has nothing to say');
+    is((metrics($text))[0]{socketio_queue_up}{qq(queue="$label")}, 1,
+       'for Prometheus, too');
+
+    $redis->stop;
+    ok(wait_until(10 * scale(), sub {
+        status($hosts[0])->{queues}{up}{$label} == 0;
+    }), 'it is seen when the queue is away');
+    $redis->start;
+    ok(wait_until(20 * scale(), sub {
+        status($hosts[0])->{queues}{up}{$label} == 1;
+    }), 'and when it is back');
+
+    # all are back before the next test
+    together(@hosts);
 };
 
 

@@ -166,11 +166,8 @@ ngx_sio_bridge_line(ngx_sio_bridge_t *b, uint64_t key, uint64_t *keys,
 
     ngx_sio_mem_commit(&unused->key, 0);
 
+    ngx_memzero(unused, sizeof(ngx_sio_bridge_line_t));
     unused->shipped = __atomic_load_n(&b->head->ordinal, __ATOMIC_ACQUIRE);
-    unused->lost = 0;
-    unused->untold = 0;
-    unused->refused = 0;
-    unused->taken = 0;
 
     ngx_sio_mem_commit(&unused->key, key);
 
@@ -190,6 +187,21 @@ ngx_sio_bridge_wanted(uint64_t key, uint64_t *keys, ngx_uint_t nkeys)
     }
 
     return 0;
+}
+
+
+ngx_sio_bridge_line_t *
+ngx_sio_bridge_find_line(ngx_sio_bridge_t *b, uint64_t key)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_SIO_BRIDGE_LINES; i++) {
+        if (b->head->lines[i].key == key) {
+            return &b->head->lines[i];
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -34,6 +34,7 @@
 #define NGX_SIO_BRIDGE_ID      16
 #define NGX_SIO_BRIDGE_LINES   8
 #define NGX_SIO_BRIDGE_PEERS   128
+#define NGX_SIO_BRIDGE_REASONS 5
 
 
 /* one queue as the configuration names it */
@@ -43,10 +44,12 @@ typedef struct {
                                             0: free */
     uint64_t                shipped;     /* the last ordinal confirmed */
     uint64_t                lost;        /* overwritten before that */
+    uint64_t                told;        /* that were confirmed */
     uint64_t                untold;      /* not expressible in its format */
-    uint64_t                refused;     /* messages that came, ... */
-    uint64_t                taken;       /* ... and those that were not */
-    uint64_t                reserved[2];
+    uint64_t                taken;       /* messages that came */
+    uint64_t                refused[NGX_SIO_BRIDGE_REASONS];
+    uint64_t                up;          /* connected, flag */
+    uint64_t                delay;       /* of a message, msec */
 } ngx_sio_bridge_line_t;
 
 
@@ -72,7 +75,8 @@ typedef struct {
     uint64_t                named;       /* id is there */
     u_char                  id[NGX_SIO_BRIDGE_ID];
     uint64_t                leaving;     /* the holder wants to give it away */
-    uint64_t                reserved;
+    uint64_t                missed;      /* ordinals of any peer that never
+                                            came */
 
     ngx_sio_bridge_line_t   lines[NGX_SIO_BRIDGE_LINES];
     ngx_sio_bridge_peer_t   peers[NGX_SIO_BRIDGE_PEERS];
@@ -131,6 +135,10 @@ ngx_int_t ngx_sio_bridge_hand(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self);
  */
 ngx_sio_bridge_line_t *ngx_sio_bridge_line(ngx_sio_bridge_t *b, uint64_t key,
     uint64_t *keys, ngx_uint_t nkeys);
+
+/* NULL: nobody has served it */
+ngx_sio_bridge_line_t *ngx_sio_bridge_find_line(ngx_sio_bridge_t *b,
+    uint64_t key);
 
 /* NULL: not known */
 ngx_sio_bridge_peer_t *ngx_sio_bridge_find(ngx_sio_bridge_t *b, u_char *id);
