@@ -327,6 +327,7 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
         line->position = 0;
         line->stage = 0;
         line->stopped = 0;
+        line->kept->up = line->up;
 
         while ((letter = ngx_http_socketio_bridge_first(&line->held)) != NULL)
         {
@@ -596,6 +597,8 @@ ngx_http_socketio_bridge_up(ngx_sio_queue_t *q)
         ngx_http_socketio_cluster_mark(line);
         return;
     }
+
+    line->kept->up = 1;
 
     /* what was not confirmed goes out again */
 

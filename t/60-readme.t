@@ -518,7 +518,11 @@ subtest 'calls of the API' => sub {
 subtest 'the status page' => sub {
     my ($locations) = map { $_->{text} } blocks('nginx', 'Status page');
 
-    my $nginx = SIO::Nginx->new(server => <<"EOS")->start;
+    # a queue is shown, too, when nobody answers there
+    my $nginx = SIO::Nginx->new(
+        http   => 'socketio_message_queue redis://127.0.0.1:'
+                  . free_port() . ';',
+        server => <<"EOS")->start;
         location /socket.io/ { socketio; }
 $locations
 EOS
