@@ -186,6 +186,16 @@ ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p)
     p->request = NULL;
     p->answer = NULL;
 
+    if (p->said.next) {
+        ngx_queue_remove(&p->said);
+        p->said.next = NULL;
+    }
+
+    if (p->text) {
+        ngx_free(p->text);
+        p->text = NULL;
+    }
+
     park = &p->worker->park;
 
     p->next_free = park->free;

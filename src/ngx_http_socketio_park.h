@@ -44,6 +44,14 @@ struct ngx_http_socketio_parked_s {
                                                   NGX_SIO_HUB_ALL: several */
     ngx_http_cleanup_t           *cleanup;     /* of the request */
     ngx_uint_t                    next_free;
+
+    ngx_queue_t                   said;        /* in worker->answers; next
+                                                  NULL: no answer of this worker
+                                                  is on its way */
+    u_char                       *text;        /* of it, allocated: the kind and
+                                                  the payload; NULL: only */
+    size_t                        len;
+    u_char                        kind;        /* this */
 };
 
 

@@ -5,13 +5,6 @@
 #include "ngx_sio_pack.h"
 
 
-typedef struct {
-    ngx_queue_t        queue;
-    ngx_sio_waiter_t   waiter;
-    ngx_str_t          body;          /* kind of answer, payload */
-} ngx_http_socketio_answer_t;
-
-
 static void ngx_http_socketio_serve(ngx_http_socketio_worker_t *w,
     ngx_sio_session_t *s, ngx_uint_t kind, ngx_http_socketio_routed_t *routed,
     ngx_str_t *body);
@@ -371,50 +364,59 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
 
 /*
  * A request may be answered while its own handler is still at work, so the
- * answer comes with a posted event.
+ * answer comes with a posted event.  Until then its place is with the request
+ * that waits, for which there is one, the first.
  */
 
 ngx_int_t
 ngx_http_socketio_answer_local(ngx_http_socketio_worker_t *w,
     ngx_sio_waiter_t *waiter, u_char kind, ngx_str_t *body)
 {
-    size_t                       len;
-    ngx_http_socketio_answer_t  *answer;
+    ngx_int_t                    rc;
+    ngx_http_socketio_parked_t  *parked;
 
-    len = (body != NULL) ? body->len : 0;
+    parked = ngx_http_socketio_parked(w, waiter);
 
-    answer = ngx_alloc(sizeof(ngx_http_socketio_answer_t) + 1 + len,
-                       ngx_cycle->log);
-    if (answer == NULL) {
-        /* the request has a time limit of its own */
-        return NGX_ERROR;
+    if (parked == NULL || parked->said.next) {
+        return NGX_OK;
     }
 
-    answer->waiter = *waiter;
-    answer->body.len = 1 + len;
-    answer->body.data = (u_char *) (answer + 1);
-    answer->body.data[0] = kind;
+    rc = NGX_OK;
+    parked->kind = kind;
 
-    if (len) {
-        ngx_memcpy(answer->body.data + 1, body->data, len);
+    if (body != NULL && body->len) {
+        parked->len = 1 + body->len;
+        parked->text = ngx_alloc(parked->len, ngx_cycle->log);
+
+        if (parked->text == NULL) {
+            parked->kind = NGX_SIO_ANSWER_BAD;
+            rc = NGX_ERROR;
+
+        } else {
+            parked->text[0] = kind;
+            ngx_memcpy(parked->text + 1, body->data, body->len);
+        }
     }
 
-    ngx_queue_insert_tail(&w->answers, &answer->queue);
+    ngx_queue_insert_tail(&w->answers, &parked->said);
 
     if (!w->answer.posted) {
         ngx_post_event(&w->answer, &ngx_posted_events);
     }
 
-    return NGX_OK;
+    return rc;
 }
 
+
+/* By the time that it is answered a place may serve another request. */
 
 void
 ngx_http_socketio_answers(ngx_event_t *ev)
 {
+    u_char                       kind, *text;
+    ngx_str_t                    body;
     ngx_queue_t                 *q;
     ngx_http_socketio_worker_t  *w;
-    ngx_http_socketio_answer_t  *answer;
     ngx_http_socketio_parked_t  *parked;
 
     w = ev->data;
@@ -424,15 +426,22 @@ ngx_http_socketio_answers(ngx_event_t *ev)
         q = ngx_queue_head(&w->answers);
         ngx_queue_remove(q);
 
-        answer = ngx_queue_data(q, ngx_http_socketio_answer_t, queue);
+        parked = ngx_queue_data(q, ngx_http_socketio_parked_t, said);
 
-        parked = ngx_http_socketio_parked(w, &answer->waiter);
+        kind = parked->kind;
+        text = parked->text;
 
-        if (parked != NULL) {
-            parked->answer(parked, NGX_HTTP_SOCKETIO_ANSWER,
-                           ngx_sio_hub_self(w->hub), &answer->body);
+        body.data = text ? text : &kind;
+        body.len = text ? parked->len : 1;
+
+        parked->said.next = NULL;
+        parked->text = NULL;
+
+        parked->answer(parked, NGX_HTTP_SOCKETIO_ANSWER,
+                       ngx_sio_hub_self(w->hub), &body);
+
+        if (text) {
+            ngx_free(text);
         }
-
-        ngx_free(answer);
     }
 }

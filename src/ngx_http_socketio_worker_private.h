@@ -76,8 +76,9 @@ void ngx_http_socketio_routed(ngx_http_socketio_worker_t *w,
  *
  *   NGX_OK     it is on its way, however full the log is: there is at most
  *              one answer for each request that waits
- *   NGX_ERROR  the answer is lost, for lack of memory, or since it is too
- *              large (logged); of such a one the waiter hears
+ *   NGX_ERROR  its body is lost, for lack of memory, or since it is too large
+ *              (logged), of which the waiter hears; in this worker an answer
+ *              without a body needs no memory
  */
 ngx_int_t ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);
