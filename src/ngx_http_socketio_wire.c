@@ -23,13 +23,15 @@ typedef struct {
 #define NGX_HTTP_SOCKETIO_COMMAND_VOLATILE  0x01
 #define NGX_HTTP_SOCKETIO_COMMAND_CLOSE     0x02
 
+/* sockets that are picked at a time */
+#define NGX_HTTP_SOCKETIO_APPLY_BATCH       512
+
 
 typedef struct {
     ngx_http_socketio_command_t  *cmd;
     ngx_sio_msg_t                *msg;
     uint64_t                      id;
     ngx_uint_t                    n;
-    ngx_uint_t                    failed;
 } ngx_http_socketio_applied_t;
 
 
@@ -46,6 +48,8 @@ static void ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data);
 static void ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data);
 static ngx_uint_t ngx_http_socketio_apply_picked(
     ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd);
+static void ngx_http_socketio_apply_one(ngx_sio_socket_t *so,
+    ngx_http_socketio_command_t *cmd);
 static void ngx_http_socketio_apply_respond(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd, ngx_http_socketio_effect_t *effect);
 static ngx_sio_msg_t *ngx_http_socketio_command_msg(
@@ -564,12 +568,13 @@ ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data)
         return;
     }
 
-    if (applied->msg == NULL && !applied->failed) {
+    /* without memory it fails this one, and the next one tries again */
+
+    if (applied->msg == NULL) {
         applied->msg = ngx_http_socketio_command_msg(cmd, applied->id);
-        applied->failed = (applied->msg == NULL);
     }
 
-    if (applied->failed
+    if (applied->msg == NULL
         || (cmd->token.len
             && ngx_sio_socket_expect(so, applied->id, &cmd->token,
                                      cmd->expires)
@@ -609,54 +614,58 @@ ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data)
 }
 
 
-/* These change the very lists that sockets are selected by. */
+/*
+ * These change the very lists that sockets are selected by, so some of them
+ * are taken at a time.
+ */
 
 static ngx_uint_t
 ngx_http_socketio_apply_picked(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd)
 {
-    ngx_uint_t          i, k, n, matched;
-    ngx_sio_socket_t  **sockets;
-
-    sockets = ngx_sio_rooms_pick(&w->engine, &cmd->target, &n);
-
-    if (sockets == NULL) {
-
-        if (n > 0) {
-            ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                          "no memory to apply a command to %ui sockets", n);
-        }
-
-        return 0;
-    }
+    uint64_t           mark;
+    ngx_uint_t         i, n, matched;
+    ngx_sio_socket_t  *sockets[NGX_HTTP_SOCKETIO_APPLY_BATCH];
 
     matched = 0;
+    mark = 0;
 
-    for (i = 0; i < n; i++) {
-
-        if (cmd->only != NULL && cmd->only != sockets[i]->session) {
-            continue;
+    for ( ;; ) {
+        n = ngx_sio_rooms_some(&w->engine, &cmd->target, sockets,
+                               NGX_HTTP_SOCKETIO_APPLY_BATCH, &mark);
+        if (n == 0) {
+            return matched;
         }
 
-        matched++;
+        for (i = 0; i < n; i++) {
 
-        if (cmd->type == NGX_HTTP_SOCKETIO_LEAVE) {
-
-            for (k = 0; k < cmd->nrooms; k++) {
-                (void) ngx_sio_rooms_leave(sockets[i], &cmd->rooms[k]);
+            if (cmd->only == NULL || cmd->only == sockets[i]->session) {
+                ngx_http_socketio_apply_one(sockets[i], cmd);
+                matched++;
             }
-
-        } else if (cmd->close) {
-            ngx_sio_session_kick(sockets[i]->session);
-
-        } else {
-            ngx_sio_socket_disconnect(sockets[i]);
         }
     }
+}
 
-    ngx_free(sockets);
 
-    return matched;
+static void
+ngx_http_socketio_apply_one(ngx_sio_socket_t *so,
+    ngx_http_socketio_command_t *cmd)
+{
+    ngx_uint_t  i;
+
+    if (cmd->type == NGX_HTTP_SOCKETIO_LEAVE) {
+
+        for (i = 0; i < cmd->nrooms; i++) {
+            (void) ngx_sio_rooms_leave(so, &cmd->rooms[i]);
+        }
+
+    } else if (cmd->close) {
+        ngx_sio_session_kick(so->session);
+
+    } else {
+        ngx_sio_socket_disconnect(so);
+    }
 }
 
 

@@ -16,7 +16,8 @@ typedef struct {
 
 
 typedef struct {
-    uint64_t            mark;      /* of those who have been visited */
+    uint64_t            mark;      /* of those who have been visited, */
+    uint64_t            since;     /* this one, and all since this one */
     ngx_uint_t          n;
     ngx_sio_select_pt   handler;
     void               *data;
@@ -42,6 +43,9 @@ static ngx_inline void ngx_sio_rooms_prefetch(ngx_sio_roster_t *roster,
     ngx_uint_t i);
 static void ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name,
     uint64_t mark);
+static ngx_uint_t ngx_sio_rooms_visit_all(ngx_sio_engine_t *e,
+    ngx_sio_target_t *t, ngx_sio_rooms_walk_t *walk);
+static void ngx_sio_rooms_some_handler(ngx_sio_socket_t *so, void *data);
 static void ngx_sio_rooms_pick_handler(ngx_sio_socket_t *so, void *data);
 
 
@@ -360,38 +364,51 @@ ngx_sio_rooms_is_own(ngx_sio_socket_t *so, ngx_str_t *name)
 }
 
 
-/*
- * Each call has a mark of its own.  A socket that bears it has been excluded
- * or has been called already, so nobody is called twice and no list is made.
- */
-
 ngx_uint_t
 ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
     ngx_sio_select_pt handler, void *data)
 {
-    ngx_uint_t            i;
-    ngx_sio_nsp_t        *nsp;
-    ngx_sio_room_t       *room;
-    ngx_sio_socket_t     *so;
     ngx_sio_rooms_walk_t  walk;
+
+    walk.handler = handler;
+    walk.data = data;
+    walk.since = e->mark + 1;
+
+    return ngx_sio_rooms_visit_all(e, t, &walk);
+}
+
+
+/*
+ * Each call has a mark of its own, greater than all before.  A socket that
+ * bears it, or one since an earlier call of which this is a part, has been
+ * excluded or has been visited already, so nobody is visited twice and no list
+ * is made.
+ */
+
+static ngx_uint_t
+ngx_sio_rooms_visit_all(ngx_sio_engine_t *e, ngx_sio_target_t *t,
+    ngx_sio_rooms_walk_t *walk)
+{
+    ngx_uint_t         i;
+    ngx_sio_nsp_t     *nsp;
+    ngx_sio_room_t    *room;
+    ngx_sio_socket_t  *so;
 
     nsp = ngx_sio_nsp_find(e, &t->nsp);
     if (nsp == NULL) {
         return 0;
     }
 
-    walk.mark = ++e->mark;
-    walk.handler = handler;
-    walk.data = data;
-    walk.n = 0;
+    walk->mark = ++e->mark;
+    walk->n = 0;
 
     for (i = 0; i < t->nexcept; i++) {
-        ngx_sio_rooms_exclude(nsp, &t->except[i], walk.mark);
+        ngx_sio_rooms_exclude(nsp, &t->except[i], walk->mark);
     }
 
     if (t->nto == 0) {
-        ngx_sio_rooms_walk(&walk, &nsp->sockets);
-        return walk.n;
+        ngx_sio_rooms_walk(walk, &nsp->sockets);
+        return walk->n;
     }
 
     for (i = 0; i < t->nto; i++) {
@@ -399,17 +416,17 @@ ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
         so = ngx_sio_rooms_own(nsp, &t->to[i]);
 
         if (so != NULL) {
-            ngx_sio_rooms_visit(&walk, so);
+            ngx_sio_rooms_visit(walk, so);
         }
 
         room = ngx_sio_room_find(nsp, &t->to[i]);
 
         if (room != NULL) {
-            ngx_sio_rooms_walk(&walk, &room->members);
+            ngx_sio_rooms_walk(walk, &room->members);
         }
     }
 
-    return walk.n;
+    return walk->n;
 }
 
 
@@ -428,7 +445,7 @@ ngx_sio_rooms_walk(ngx_sio_rooms_walk_t *walk, ngx_sio_roster_t *roster)
 static ngx_inline void
 ngx_sio_rooms_visit(ngx_sio_rooms_walk_t *walk, ngx_sio_socket_t *so)
 {
-    if (so->mark != walk->mark) {
+    if (so->mark < walk->since) {
         so->mark = walk->mark;
         walk->n++;
         walk->handler(so, walk->data);
@@ -492,6 +509,45 @@ ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name, uint64_t mark)
 
     for (i = 0; i < room->members.n; i++) {
         room->members.entries[i].socket->mark = mark;
+    }
+}
+
+
+ngx_uint_t
+ngx_sio_rooms_some(ngx_sio_engine_t *e, ngx_sio_target_t *t,
+    ngx_sio_socket_t **sockets, ngx_uint_t max, uint64_t *mark)
+{
+    ngx_sio_rooms_walk_t    walk;
+    ngx_sio_rooms_picked_t  picked;
+
+    if (*mark == 0) {
+        *mark = e->mark + 1;
+    }
+
+    picked.sockets = sockets;
+    picked.n = 0;
+    picked.size = max;
+
+    walk.handler = ngx_sio_rooms_some_handler;
+    walk.data = &picked;
+    walk.since = *mark;
+
+    (void) ngx_sio_rooms_visit_all(e, t, &walk);
+
+    return picked.n;
+}
+
+
+static void
+ngx_sio_rooms_some_handler(ngx_sio_socket_t *so, void *data)
+{
+    ngx_sio_rooms_picked_t *picked = data;
+
+    if (picked->n < picked->size) {
+        picked->sockets[picked->n++] = so;
+
+    } else {
+        so->mark = 0;       /* for the next call */
     }
 }
 

@@ -83,10 +83,18 @@ ngx_int_t ngx_sio_rooms_leave(ngx_sio_socket_t *so, ngx_str_t *name);
 /*
  * Calls handler for every connected socket that is meant and returns how
  * many.  The handler may queue messages, join and leave rooms other than those
- * selected by, and must not end sockets; use ngx_sio_rooms_pick() for that.
+ * selected by, and must not end sockets; use ngx_sio_rooms_some() for that.
  */
 ngx_uint_t ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
     ngx_sio_select_pt handler, void *data);
+
+/*
+ * Up to max of them, to do anything with.  *mark is 0 for the first call;
+ * called again, it goes on, until it returns 0.  Needs no memory; nothing else
+ * may be selected meanwhile.
+ */
+ngx_uint_t ngx_sio_rooms_some(ngx_sio_engine_t *e, ngx_sio_target_t *t,
+    ngx_sio_socket_t **sockets, ngx_uint_t max, uint64_t *mark);
 
 /*
  * The same as an allocated array of *n sockets that the caller frees with
