@@ -516,7 +516,10 @@ ngx_sio_session_release_to(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
 
     if (ngx_sio_session_write_answer(s, &body, form, last) != NGX_OK) {
         ngx_sio_session_answer(s, w, NGX_SIO_ANSWER_BAD);
-        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+        /* not at once: callers go on with the session, and its WebSocket */
+
+        ngx_sio_session_fail(s);
         return;
     }
 
