@@ -77,11 +77,11 @@ static ngx_event_t  ngx_http_socketio_backend_timer;
 void
 ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth)
 {
-    char                          *err;
-    ngx_str_t                     *nsp;
-    ngx_http_socketio_peer_t      *peer;
-    ngx_http_socketio_origin_t    *origin;
-    ngx_http_socketio_loc_conf_t  *lcf;
+    ngx_str_t                        *nsp;
+    ngx_http_socketio_peer_t         *peer;
+    ngx_http_socketio_origin_t       *origin;
+    ngx_http_socketio_loc_conf_t     *lcf;
+    ngx_http_socketio_hook_result_t   broken;
 
     static ngx_str_t  invalid = ngx_string("Invalid namespace");
 
@@ -113,10 +113,13 @@ ngx_http_socketio_backend_connect(ngx_sio_socket_t *so, ngx_str_t *auth)
     peer->socket = so;
     so->data = peer;
 
-    err = ngx_http_socketio_backend_ask(peer, auth);
+    ngx_memzero(&broken, sizeof(ngx_http_socketio_hook_result_t));
 
-    if (err) {
-        ngx_http_socketio_backend_failed(peer, err, 0);
+    broken.outcome = NGX_HTTP_SOCKETIO_HOOK_BROKEN;
+    broken.reason = ngx_http_socketio_backend_ask(peer, auth);
+
+    if (broken.reason) {
+        ngx_http_socketio_backend_failed(peer, &broken);
         return;
     }
 

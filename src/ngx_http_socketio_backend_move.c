@@ -507,7 +507,7 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
     flight = peer->flight;
 
     ngx_memzero(&failed, sizeof(ngx_http_socketio_hook_result_t));
-    failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+    failed.outcome = NGX_HTTP_SOCKETIO_HOOK_BROKEN;
     failed.reason = "no memory";
 
     if (!ngx_sio_hub_alive(hub, flight->to)) {
@@ -533,6 +533,7 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
                             flight->to, &flight->reply, 1, NULL);
 
     if (rc == NGX_DECLINED) {
+        failed.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
         failed.reason = "the answer is too large for the zone";
 
         if (ngx_http_socketio_backend_keep(peer, &failed) == NGX_OK) {

@@ -17,6 +17,7 @@ static void ngx_http_socketio_backend_connected(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_accepted(
     ngx_http_socketio_reply_t *reply);
+static void ngx_http_socketio_backend_unread(ngx_http_socketio_peer_t *peer);
 static void ngx_http_socketio_backend_refused(
     ngx_http_socketio_reply_t *reply, ngx_uint_t status);
 static void ngx_http_socketio_backend_answered(
@@ -30,7 +31,7 @@ static void ngx_http_socketio_backend_count_time(
     ngx_http_socketio_flight_t *flight,
     ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_backend_log_failure(
-    ngx_http_socketio_peer_t *peer, char *reason, ngx_uint_t status);
+    ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
 
 
 void
@@ -228,14 +229,20 @@ ngx_http_socketio_backend_apply(ngx_http_socketio_peer_t *peer,
 void
 ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer)
 {
-    ngx_sio_session_t  *s;
+    ngx_sio_session_t                *s;
+    ngx_http_socketio_hook_result_t   result;
 
     s = NULL;
 
     ngx_http_socketio_backend_count(peer, peer->flight->type,
                                     NGX_HTTP_SOCKETIO_BACKEND_FAILED);
 
-    ngx_http_socketio_backend_log_failure(peer, "its worker has died", 0);
+    ngx_memzero(&result, sizeof(ngx_http_socketio_hook_result_t));
+
+    result.outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+    result.reason = "its worker has died";
+
+    ngx_http_socketio_backend_log_failure(peer, &result);
 
     if (peer->socket) {
         s = peer->socket->session;
@@ -260,14 +267,14 @@ ngx_http_socketio_backend_connected(ngx_http_socketio_peer_t *peer,
     if (result->outcome != NGX_HTTP_SOCKETIO_HOOK_OK
         && result->outcome != NGX_HTTP_SOCKETIO_HOOK_CLIENT)
     {
-        ngx_http_socketio_backend_failed(peer, result->reason, result->status);
+        ngx_http_socketio_backend_failed(peer, result);
         return;
     }
 
     rc = ngx_http_socketio_backend_reply_init(&reply, peer, &result->body);
 
-    if (rc == NGX_ERROR) {
-        ngx_http_socketio_backend_failed(peer, "no memory", 0);
+    if (rc == NGX_ERROR && result->outcome == NGX_HTTP_SOCKETIO_HOOK_OK) {
+        ngx_http_socketio_backend_unread(peer);
 
     } else if (result->outcome == NGX_HTTP_SOCKETIO_HOOK_CLIENT
                || ngx_http_socketio_backend_reply_error(&reply))
@@ -275,8 +282,9 @@ ngx_http_socketio_backend_connected(ngx_http_socketio_peer_t *peer,
         ngx_http_socketio_backend_refused(&reply, result->status);
 
     } else if (rc == NGX_DECLINED) {
-        ngx_http_socketio_backend_failed(peer, "unreadable body",
-                                         result->status);
+        result->outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+        result->reason = "unreadable body";
+        ngx_http_socketio_backend_failed(peer, result);
 
     } else {
         ngx_http_socketio_backend_accepted(&reply);
@@ -308,6 +316,30 @@ ngx_http_socketio_backend_accepted(ngx_http_socketio_reply_t *reply)
     }
 
     ngx_http_socketio_backend_reply_apply(reply);
+
+    ngx_http_socketio_backend_landed(peer);
+}
+
+
+/*
+ * There was no memory to read what the backend has said.  It did accept, so
+ * it hears of the end.
+ */
+
+static void
+ngx_http_socketio_backend_unread(ngx_http_socketio_peer_t *peer)
+{
+    ngx_http_socketio_backend_count(peer, NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT,
+                                    NGX_HTTP_SOCKETIO_BACKEND_FAILED);
+
+    if (peer->socket) {
+        peer->state = NGX_HTTP_SOCKETIO_PEER_OPEN;
+
+        ngx_sio_session_close(peer->socket->session,
+                              NGX_SIO_REASON_FORCED_SERVER_CLOSE);
+    } else {
+        peer->state = NGX_HTTP_SOCKETIO_PEER_ENDING;
+    }
 
     ngx_http_socketio_backend_landed(peer);
 }
@@ -362,8 +394,8 @@ ngx_http_socketio_backend_refused(ngx_http_socketio_reply_t *reply,
 
 
 void
-ngx_http_socketio_backend_failed(ngx_http_socketio_peer_t *peer, char *reason,
-    ngx_uint_t status)
+ngx_http_socketio_backend_failed(ngx_http_socketio_peer_t *peer,
+    ngx_http_socketio_hook_result_t *result)
 {
     ngx_sio_session_t  *s;
 
@@ -372,7 +404,7 @@ ngx_http_socketio_backend_failed(ngx_http_socketio_peer_t *peer, char *reason,
     ngx_http_socketio_backend_count(peer, NGX_HTTP_SOCKETIO_WEBHOOK_CONNECT,
                                     NGX_HTTP_SOCKETIO_BACKEND_FAILED);
 
-    ngx_http_socketio_backend_log_failure(peer, reason, status);
+    ngx_http_socketio_backend_log_failure(peer, result);
 
     ngx_http_socketio_backend_discard(peer);
 
@@ -397,8 +429,7 @@ ngx_http_socketio_backend_answered(ngx_http_socketio_peer_t *peer,
     {
         ngx_http_socketio_backend_count(peer, type,
                                         NGX_HTTP_SOCKETIO_BACKEND_FAILED);
-        ngx_http_socketio_backend_log_failure(peer, result->reason,
-                                              result->status);
+        ngx_http_socketio_backend_log_failure(peer, result);
         ngx_http_socketio_backend_landed(peer);
         return;
     }
@@ -419,10 +450,13 @@ ngx_http_socketio_backend_answered(ngx_http_socketio_peer_t *peer,
     } else if (rc != NGX_OK) {
         ngx_http_socketio_backend_count(peer, type,
                                         NGX_HTTP_SOCKETIO_BACKEND_FAILED);
-        ngx_http_socketio_backend_log_failure(peer, rc == NGX_ERROR
-                                                    ? "no memory"
-                                                    : "unreadable body",
-                                              result->status);
+
+        result->outcome = (rc == NGX_ERROR) ? NGX_HTTP_SOCKETIO_HOOK_BROKEN
+                                            : NGX_HTTP_SOCKETIO_HOOK_FAILED;
+        result->reason = (rc == NGX_ERROR) ? "no memory" : "unreadable body";
+
+        ngx_http_socketio_backend_log_failure(peer, result);
+
     } else {
         ngx_http_socketio_backend_count(peer, type,
                                         NGX_HTTP_SOCKETIO_BACKEND_OK);
@@ -484,8 +518,7 @@ ngx_http_socketio_backend_disconnected(ngx_http_socketio_peer_t *peer,
     default: /* NGX_HTTP_SOCKETIO_HOOK_FAILED */
         outcome = NGX_HTTP_SOCKETIO_BACKEND_FAILED;
 
-        ngx_http_socketio_backend_log_failure(peer, result->reason,
-                                              result->status);
+        ngx_http_socketio_backend_log_failure(peer, result);
         break;
     }
 
@@ -558,18 +591,25 @@ ngx_http_socketio_backend_count_time(ngx_http_socketio_flight_t *flight,
 
 static void
 ngx_http_socketio_backend_log_failure(ngx_http_socketio_peer_t *peer,
-    char *reason, ngx_uint_t status)
+    ngx_http_socketio_hook_result_t *result)
 {
-    ngx_log_t  *log;
+    ngx_log_t   *log;
+    ngx_uint_t   level;
 
     log = ngx_http_socketio_backend_log(peer);
 
-    if (status) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
+    /* why it is broken has been logged, and this only follows from it */
+
+    level = (result->outcome == NGX_HTTP_SOCKETIO_HOOK_BROKEN) ? NGX_LOG_INFO
+                                                               : NGX_LOG_ERR;
+
+    if (result->status) {
+        ngx_log_error(level, log, 0,
                       "socketio: webhook failed: %s, status %ui",
-                      reason, status);
+                      result->reason, result->status);
         return;
     }
 
-    ngx_log_error(NGX_LOG_ERR, log, 0, "socketio: webhook failed: %s", reason);
+    ngx_log_error(level, log, 0, "socketio: webhook failed: %s",
+                  result->reason);
 }

@@ -27,7 +27,7 @@ static void ngx_http_socketio_backend_reply_state(
 static void ngx_http_socketio_backend_reply_user(
     ngx_http_socketio_reply_t *reply, ngx_uint_t *changed);
 static ngx_uint_t ngx_http_socketio_backend_reply_keep(
-    ngx_http_socketio_peer_t *peer, ngx_str_t *kept, ngx_str_t *value);
+    ngx_http_socketio_reply_t *reply, ngx_str_t *kept, ngx_str_t *value);
 static void ngx_http_socketio_backend_reply_rooms(
     ngx_http_socketio_reply_t *reply, const char *name, ngx_str_t *value,
     ngx_uint_t type);
@@ -54,6 +54,8 @@ static void ngx_http_socketio_backend_reply_sent(
 static void ngx_http_socketio_backend_reply_fail(
     ngx_http_socketio_reply_t *reply, ngx_int_t rc, const char *name,
     ngx_uint_t i);
+static void ngx_http_socketio_backend_reply_lost(
+    ngx_http_socketio_reply_t *reply);
 
 
 static const ngx_str_t  ngx_http_socketio_backend_reply_names[] = {
@@ -286,7 +288,7 @@ ngx_http_socketio_backend_reply_state(ngx_http_socketio_reply_t *reply,
         return;
     }
 
-    *changed |= ngx_http_socketio_backend_reply_keep(reply->peer,
+    *changed |= ngx_http_socketio_backend_reply_keep(reply,
                                                      &reply->peer->memo,
                                                      value);
 }
@@ -317,7 +319,7 @@ ngx_http_socketio_backend_reply_user(ngx_http_socketio_reply_t *reply,
         }
     }
 
-    *changed |= ngx_http_socketio_backend_reply_keep(reply->peer,
+    *changed |= ngx_http_socketio_backend_reply_keep(reply,
                                                      &reply->peer->user,
                                                      &user);
 }
@@ -326,7 +328,7 @@ ngx_http_socketio_backend_reply_user(ngx_http_socketio_reply_t *reply,
 /* Replaces what is kept by a copy; without memory the old one stays. */
 
 static ngx_uint_t
-ngx_http_socketio_backend_reply_keep(ngx_http_socketio_peer_t *peer,
+ngx_http_socketio_backend_reply_keep(ngx_http_socketio_reply_t *reply,
     ngx_str_t *kept, ngx_str_t *value)
 {
     u_char  *copy;
@@ -341,8 +343,10 @@ ngx_http_socketio_backend_reply_keep(ngx_http_socketio_peer_t *peer,
     copy = NULL;
 
     if (value->len) {
-        copy = ngx_alloc(value->len, ngx_http_socketio_backend_log(peer));
+        copy = ngx_alloc(value->len,
+                         ngx_http_socketio_backend_log(reply->peer));
         if (copy == NULL) {
+            ngx_http_socketio_backend_reply_lost(reply);
             return 0;
         }
 
@@ -739,11 +743,16 @@ ngx_http_socketio_backend_reply_sent(ngx_http_socketio_reply_t *reply,
 
     peer->worker->engine.counters[NGX_HTTP_SOCKETIO_COUNT_DROPPED]++;
 
+    if (rc == NGX_ERROR) {
+        ngx_http_socketio_backend_reply_lost(reply);
+        return;
+    }
+
     ngx_log_error(NGX_LOG_ERR, ngx_http_socketio_backend_log(peer), 0,
                   "socketio: \"%s\" of a reply was dropped: %s, zone \"%V\"",
                   what,
                   rc == NGX_DECLINED ? "it is too large for the zone"
-                                     : "no memory",
+                                     : "the zone is full",
                   &peer->worker->zone->name);
 }
 
@@ -760,7 +769,8 @@ ngx_http_socketio_backend_reply_fail(ngx_http_socketio_reply_t *reply,
     peer = reply->peer;
 
     if (rc == NGX_ERROR) {
-        ngx_str_set(&reply->parse.error, "no memory");
+        ngx_http_socketio_backend_reply_lost(reply);
+        return;
     }
 
     peer->worker->engine.counters[NGX_HTTP_SOCKETIO_COUNT_MALFORMED]++;
@@ -777,4 +787,19 @@ ngx_http_socketio_backend_reply_fail(ngx_http_socketio_reply_t *reply,
     ngx_log_error(NGX_LOG_ERR, log, 0,
                   "socketio: a member of a reply was left out: %V",
                   &reply->parse.error);
+}
+
+
+/*
+ * There was no memory for a part of it, which has been logged.  A client that
+ * is thought to have what it does not have, a room or a name, is worse off
+ * than one that has to connect again.
+ */
+
+static void
+ngx_http_socketio_backend_reply_lost(ngx_http_socketio_reply_t *reply)
+{
+    if (reply->peer->socket) {
+        ngx_sio_session_fail(reply->peer->socket->session);
+    }
 }

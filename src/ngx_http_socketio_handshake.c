@@ -363,9 +363,13 @@ ngx_http_socketio_handshake_answer(ngx_http_request_t *r)
     accept.len = NGX_SIO_WS_ACCEPT_LENGTH;
     accept.data = ngx_pnalloc(r->pool, NGX_SIO_WS_ACCEPT_LENGTH);
 
-    if (accept.data == NULL
-        || ngx_sio_ws_accept(&key->value, accept.data) != NGX_OK)
-    {
+    if (accept.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_sio_ws_accept(&key->value, accept.data) != NGX_OK) {
+        ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
+                      "Sec-WebSocket-Accept could not be computed");
         return NGX_ERROR;
     }
 

@@ -111,10 +111,12 @@ static ngx_uint_t ngx_http_socketio_hook_status(ngx_http_request_t *sr,
 static char *ngx_http_socketio_hook_defect(ngx_http_request_t *sr,
     ngx_int_t rc, size_t len);
 static ngx_uint_t ngx_http_socketio_hook_whole(ngx_http_upstream_t *u);
+static ngx_uint_t ngx_http_socketio_hook_broken(
+    ngx_http_socketio_request_t *rq);
 static ngx_uint_t ngx_http_socketio_hook_stale(
     ngx_http_socketio_request_t *rq);
 static ngx_int_t ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook,
-    char *reason);
+    ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_hook_tick(ngx_event_t *ev);
 static void ngx_http_socketio_hook_abort(ngx_http_socketio_hook_t *hook);
 static u_char *ngx_http_socketio_hook_log(void *data, u_char *buf, size_t len);
@@ -764,7 +766,7 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
 
     rq = ngx_http_socketio_request_create(hook->origin, hook->ctx);
     if (rq == NULL) {
-        ngx_http_socketio_hook_fail(hook, NGX_HTTP_SOCKETIO_HOOK_FAILED,
+        ngx_http_socketio_hook_fail(hook, NGX_HTTP_SOCKETIO_HOOK_BROKEN,
                                     "no memory");
         return;
     }
@@ -785,7 +787,7 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
 
     if (ngx_http_socketio_hook_post(hook) != NGX_OK) {
         ngx_http_socketio_hook_abort(hook);
-        ngx_http_socketio_hook_fail(hook, NGX_HTTP_SOCKETIO_HOOK_FAILED,
+        ngx_http_socketio_hook_fail(hook, NGX_HTTP_SOCKETIO_HOOK_BROKEN,
                                     "could not be made");
     }
 }
@@ -945,8 +947,9 @@ static void
 ngx_http_socketio_hook_finish(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result)
 {
-    if (result->outcome == NGX_HTTP_SOCKETIO_HOOK_FAILED
-        && ngx_http_socketio_hook_wait(hook, result->reason) == NGX_OK)
+    if ((result->outcome == NGX_HTTP_SOCKETIO_HOOK_FAILED
+         || result->outcome == NGX_HTTP_SOCKETIO_HOOK_BROKEN)
+        && ngx_http_socketio_hook_wait(hook, result) == NGX_OK)
     {
         return;
     }
@@ -1036,7 +1039,9 @@ ngx_http_socketio_hook_judge(ngx_http_socketio_request_t *rq,
                                         : "unreadable answer";
     }
 
-    result->outcome = NGX_HTTP_SOCKETIO_HOOK_FAILED;
+    result->outcome = ngx_http_socketio_hook_broken(rq)
+                      ? NGX_HTTP_SOCKETIO_HOOK_BROKEN
+                      : NGX_HTTP_SOCKETIO_HOOK_FAILED;
     ngx_str_null(&result->body);
 }
 
@@ -1140,6 +1145,27 @@ ngx_http_socketio_hook_whole(ngx_http_upstream_t *u)
 }
 
 
+/* Whether nginx has failed inside, for want of memory, say, and said so. */
+
+static ngx_uint_t
+ngx_http_socketio_hook_broken(ngx_http_socketio_request_t *rq)
+{
+    ngx_http_upstream_t  *u;
+
+    if (rq->lines == 0) {
+        return 0;
+    }
+
+    u = rq->sub->upstream;
+
+    return rq->rc < NGX_OK
+           || (rq->rc == NGX_HTTP_INTERNAL_SERVER_ERROR
+               && (u == NULL || u->headers_in.status_n == 0))
+           || (u && u->header_sent && u->buffering
+               && u->pipe->downstream_error);
+}
+
+
 /*
  * A kept-alive connection on which not one byte came back: the backend had
  * closed it when we wrote.  nginx does not repeat a POST by itself.
@@ -1166,9 +1192,10 @@ ngx_http_socketio_hook_stale(ngx_http_socketio_request_t *rq)
  */
 
 static ngx_int_t
-ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook, char *reason)
+ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook,
+    ngx_http_socketio_hook_result_t *result)
 {
-    ngx_uint_t                        i;
+    ngx_uint_t                        i, level;
     ngx_msec_t                        delay, now;
     ngx_http_socketio_hook_worker_t  *w;
 
@@ -1199,19 +1226,22 @@ ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook, char *reason)
         return NGX_DECLINED;
     }
 
+    level = (result->outcome == NGX_HTTP_SOCKETIO_HOOK_BROKEN) ? NGX_LOG_INFO
+                                                               : NGX_LOG_WARN;
+
     if (hook->request) {
         hook->request->log.action = NULL;
 
-        ngx_log_error(NGX_LOG_WARN, &hook->request->log, 0,
+        ngx_log_error(level, &hook->request->log, 0,
                       "webhook failed: %s, is sent again in %M ms",
-                      reason, delay);
+                      result->reason, delay);
 
         ngx_http_socketio_hook_abort(hook);
 
     } else {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+        ngx_log_error(level, ngx_cycle->log, 0,
                       "socketio: webhook %V failed: %s, is sent again "
-                      "in %M ms", &hook->id, reason, delay);
+                      "in %M ms", &hook->id, result->reason, delay);
     }
 
     hook->due = ngx_align(now + delay, NGX_HTTP_SOCKETIO_HOOK_TICK);

@@ -61,6 +61,8 @@ typedef enum {
     NGX_HTTP_SOCKETIO_HOOK_FAILED,     /* 5xx, 3xx, time-out, refused,
                                           truncated, too large, garbage, not
                                           readable */
+    NGX_HTTP_SOCKETIO_HOOK_BROKEN,     /* the same, by a failure on this side,
+                                          which stands in the log already */
     NGX_HTTP_SOCKETIO_HOOK_ABORTED     /* this worker had to stop: to be taken
                                           for failed, unless someone else can
                                           send it */
@@ -72,7 +74,7 @@ typedef struct {
     ngx_uint_t                         status;    /* HTTP; 0: none came */
     ngx_str_t                          body;      /* of OK and CLIENT; valid
                                                      during the handler */
-    char                              *reason;    /* of FAILED and ABORTED,
+    char                              *reason;    /* of all that follow them,
                                                      for the log; never NULL */
     ngx_msec_t                         time;      /* msec, the last attempt */
     ngx_uint_t                         attempts;

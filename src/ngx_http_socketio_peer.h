@@ -216,10 +216,10 @@ void ngx_http_socketio_backend_forget(ngx_http_socketio_peer_t *peer);
 
 /*
  * A connect came to nothing: frees the peer and closes its session, since
- * clients try again after that, but not after CONNECT_ERROR.  status 0: none.
+ * clients try again after that, but not after CONNECT_ERROR.
  */
 void ngx_http_socketio_backend_failed(ngx_http_socketio_peer_t *peer,
-    char *reason, ngx_uint_t status);
+    ngx_http_socketio_hook_result_t *result);
 
 
 /* ngx_http_socketio_backend_body.c */

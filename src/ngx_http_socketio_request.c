@@ -990,6 +990,8 @@ ngx_http_socketio_request_log_error(ngx_log_t *log, u_char *buf, size_t len)
     ctx = log->data;
     rq = (ngx_http_socketio_request_t *) ctx->connection;
 
+    rq->lines++;
+
     p = buf;
     last = buf + len;
 

@@ -41,6 +41,7 @@ struct ngx_http_socketio_request_s {
     ngx_http_request_t                *main;   /* NULL: in the free list */
     ngx_http_request_t                *sub;    /* NULL until run() */
     ngx_int_t                          rc;     /* sub's result, once done */
+    ngx_uint_t                         lines;  /* of the error log about it */
 
     /* the owner's */
     ngx_event_t                        timer;  /* its handler is to be set, its
