@@ -43,7 +43,7 @@ void ngx_http_socketio_backend_disconnect(ngx_sio_socket_t *so,
  * REPLY, addressed to the socket's new owner); events that wait move along.
  * So the entry with the saved session must be in the log before moved().
  *
- * restore: NGX_OK; NGX_ERROR: no memory, or no sense.
+ * restore: NGX_OK; NGX_DECLINED: no sense; NGX_ERROR: no memory.
  */
 size_t ngx_http_socketio_backend_save_length(ngx_sio_socket_t *so);
 u_char *ngx_http_socketio_backend_save(ngx_sio_socket_t *so, u_char *p);
@@ -65,6 +65,14 @@ void ngx_http_socketio_backend_down(ngx_http_socketio_worker_t *w,
  * any more, nor a socket on its way here.  Closes the sessions.
  */
 void ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w);
+
+/*
+ * A session or an outcome has come here that cannot be taken up: soon, when
+ * whoever sent it has passed the journal records on, the ends of clients
+ * whose record is ours, but who are not here, are told.
+ */
+void ngx_http_socketio_backend_review(ngx_http_socketio_worker_t *w);
+void ngx_http_socketio_backend_review_handler(ngx_event_t *ev);
 
 /* A dead worker's journal record: its disconnect is ours to tell now. */
 void ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w,

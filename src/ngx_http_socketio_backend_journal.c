@@ -19,6 +19,9 @@
 /* seconds between complaints about a zone that is too small */
 #define NGX_HTTP_SOCKETIO_BACKEND_JOURNAL_PERIOD   60
 
+/* msec from a failure to the review that follows it */
+#define NGX_HTTP_SOCKETIO_BACKEND_JOURNAL_REVIEW   1000
+
 
 typedef struct {
     uint32_t    version;
@@ -54,6 +57,8 @@ static void ngx_http_socketio_backend_journal_warn(
     ngx_http_socketio_peer_t *peer, const char *what);
 static ngx_uint_t ngx_http_socketio_backend_journal_ours(void *data,
     ngx_sio_hub_addr_t owner);
+static ngx_uint_t ngx_http_socketio_backend_journal_here(
+    ngx_http_socketio_worker_t *w, uint64_t id, ngx_str_t *record);
 static ngx_uint_t ngx_http_socketio_backend_journal_used(ngx_queue_t *queue,
     ngx_http_socketio_worker_t *w, uint64_t id);
 static ngx_int_t ngx_http_socketio_backend_journal_read(ngx_str_t *record,
@@ -264,20 +269,34 @@ remove:
 }
 
 
+void
+ngx_http_socketio_backend_review(ngx_http_socketio_worker_t *w)
+{
+    if (!w->review.timer_set) {
+        ngx_add_timer(&w->review, NGX_HTTP_SOCKETIO_BACKEND_JOURNAL_REVIEW);
+    }
+}
+
+
 /*
- * Slow, but a worker that has been away for ten seconds is not in a hurry.
- * There are no sessions any more: peers that have a record are in a queue.
+ * Slow, but it is for a worker that was away for ten seconds, or is short of
+ * memory.  A record that became ours with a session that moves was passed on
+ * behind the entry with the session, so when all has been read it is known
+ * whether that session is here.
  */
 
 void
-ngx_http_socketio_backend_journal_review(ngx_http_socketio_worker_t *w)
+ngx_http_socketio_backend_review_handler(ngx_event_t *ev)
 {
-    u_char               buf[NGX_SIO_JOURNAL_MAX];
-    uint32_t             cursor;
-    uint64_t             id;
-    ngx_int_t            rc;
-    ngx_str_t            record;
-    ngx_sio_hub_addr_t   self;
+    u_char                       buf[NGX_SIO_JOURNAL_MAX];
+    uint32_t                     cursor;
+    uint64_t                     id;
+    ngx_int_t                    rc;
+    ngx_str_t                    record;
+    ngx_sio_hub_addr_t           self;
+    ngx_http_socketio_worker_t  *w;
+
+    w = ev->data;
 
     cursor = 0;
     self = ngx_sio_hub_self(w->hub);
@@ -289,18 +308,56 @@ ngx_http_socketio_backend_journal_review(ngx_http_socketio_worker_t *w)
                                   ngx_http_socketio_backend_journal_ours,
                                   &self, self, buf, &id, &record.len);
 
-        if (rc == NGX_OK
-            && !ngx_http_socketio_backend_journal_used(
-                    &ngx_http_socketio_backend_flights, w, id)
-            && !ngx_http_socketio_backend_journal_used(
-                    &ngx_http_socketio_backend_holds, w, id)
-            && !ngx_http_socketio_backend_journal_used(
-                    &ngx_http_socketio_backend_stalls, w, id))
+        if (rc != NGX_OK
+            || ngx_http_socketio_backend_journal_here(w, id, &record))
         {
-            ngx_http_socketio_backend_orphan(w, id, &record);
+            continue;
         }
 
+        if (ngx_sio_hub_behind(w->hub)) {
+            ngx_http_socketio_backend_review(w);
+            return;
+        }
+
+        ngx_http_socketio_backend_orphan(w, id, &record);
+
     } while (rc == NGX_OK || rc == NGX_AGAIN);
+}
+
+
+/* Whether somebody here has this record. */
+
+static ngx_uint_t
+ngx_http_socketio_backend_journal_here(ngx_http_socketio_worker_t *w,
+    uint64_t id, ngx_str_t *record)
+{
+    ngx_sio_socket_t                    *so;
+    ngx_http_socketio_peer_t            *peer;
+    ngx_http_socketio_backend_record_t   head;
+
+    if (ngx_http_socketio_backend_journal_used(
+            &ngx_http_socketio_backend_flights, w, id)
+        || ngx_http_socketio_backend_journal_used(
+               &ngx_http_socketio_backend_remotes, w, id)
+        || ngx_http_socketio_backend_journal_used(
+               &ngx_http_socketio_backend_holds, w, id)
+        || ngx_http_socketio_backend_journal_used(
+               &ngx_http_socketio_backend_stalls, w, id))
+    {
+        return 1;
+    }
+
+    if (record->len < sizeof(ngx_http_socketio_backend_record_t)) {
+        return 0;
+    }
+
+    ngx_memcpy(&head, record->data,
+               sizeof(ngx_http_socketio_backend_record_t));
+
+    so = ngx_sio_socket_find(&w->engine, head.sid, NGX_SIO_SOCKET_SID_LEN);
+    peer = so ? so->data : NULL;
+
+    return peer && peer->journal == id;
 }
 
 

@@ -186,6 +186,7 @@ ngx_http_socketio_backend_move_item(ngx_http_socketio_item_t *item, u_char *p)
 ngx_int_t
 ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
 {
+    ngx_int_t                  rc;
     ngx_str_t                 *nsp;
     ngx_http_socketio_peer_t  *peer;
 
@@ -196,7 +197,7 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
     nsp = &so->nsp->node.str;
 
     if (nsp->len > NGX_HTTP_SOCKETIO_MAX_NAME) {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     peer = ngx_http_socketio_backend_create(
@@ -207,12 +208,14 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
         return NGX_ERROR;
     }
 
-    if (ngx_http_socketio_backend_move_read(peer, saved) != NGX_OK) {
+    rc = ngx_http_socketio_backend_move_read(peer, saved);
+
+    if (rc != NGX_OK) {
 
         /* its record, if it is ours by now, is left to a sibling */
 
         ngx_http_socketio_backend_free(peer);
-        return NGX_ERROR;
+        return rc;
     }
 
     peer->socket = so;
@@ -238,29 +241,27 @@ ngx_http_socketio_backend_move_read(ngx_http_socketio_peer_t *peer,
 {
     u_char              *pos, *end;
     uint32_t             n;
+    ngx_int_t            rc;
     ngx_sio_hub_addr_t   from;
 
     pos = saved->data;
     end = saved->data + saved->len;
 
-    if (ngx_http_socketio_backend_move_read_peer(peer, &pos, end, &from)
-        != NGX_OK
-        || ngx_http_socketio_backend_move_read_flight(peer, &pos, end, from)
-        != NGX_OK
-        || ngx_sio_unpack_u32(&pos, end, &n) != NGX_OK)
-    {
-        return NGX_ERROR;
+    rc = ngx_http_socketio_backend_move_read_peer(peer, &pos, end, &from);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_socketio_backend_move_read_flight(peer, &pos, end, from);
     }
 
-    while (n-- > 0) {
-        if (ngx_http_socketio_backend_move_read_item(peer, &pos, end)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (rc == NGX_OK) {
+        rc = ngx_sio_unpack_u32(&pos, end, &n);
     }
 
-    return NGX_OK;
+    while (rc == NGX_OK && n-- > 0) {
+        rc = ngx_http_socketio_backend_move_read_item(peer, &pos, end);
+    }
+
+    return rc;
 }
 
 
@@ -268,20 +269,17 @@ static ngx_int_t
 ngx_http_socketio_backend_move_read_peer(ngx_http_socketio_peer_t *peer,
     u_char **pos, u_char *end, ngx_sio_hub_addr_t *from)
 {
-    uint32_t  version, state;
+    uint32_t   version, state;
+    ngx_int_t  rc;
 
     if (ngx_sio_unpack_u32(pos, end, &version) != NGX_OK
         || version != NGX_HTTP_SOCKETIO_BACKEND_MOVE_VERSION
         || ngx_http_socketio_backend_move_read_addr(pos, end, from) != NGX_OK
         || ngx_sio_unpack_u32(pos, end, &state) != NGX_OK
         || ngx_sio_unpack_u32(pos, end, &peer->seq) != NGX_OK
-        || ngx_sio_unpack_u64(pos, end, &peer->journal) != NGX_OK
-        || ngx_http_socketio_backend_move_read_str(&peer->user, pos, end)
-        != NGX_OK
-        || ngx_http_socketio_backend_move_read_str(&peer->memo, pos, end)
-        != NGX_OK)
+        || ngx_sio_unpack_u64(pos, end, &peer->journal) != NGX_OK)
     {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     /* others have no socket that could move */
@@ -289,12 +287,18 @@ ngx_http_socketio_backend_move_read_peer(ngx_http_socketio_peer_t *peer,
     if (state != NGX_HTTP_SOCKETIO_PEER_CONNECTING
         && state != NGX_HTTP_SOCKETIO_PEER_OPEN)
     {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     peer->state = state;
 
-    return NGX_OK;
+    rc = ngx_http_socketio_backend_move_read_str(&peer->user, pos, end);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_socketio_backend_move_read_str(&peer->memo, pos, end);
 }
 
 
@@ -305,7 +309,7 @@ ngx_http_socketio_backend_move_read_str(ngx_str_t *dst, u_char **pos,
     ngx_str_t  str;
 
     if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK) {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     if (str.len == 0) {
@@ -334,12 +338,12 @@ ngx_http_socketio_backend_move_read_flight(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_flight_t  *flight;
 
     if (ngx_sio_unpack_u32(pos, end, &present) != NGX_OK) {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     if (!present) {
         return (peer->state == NGX_HTTP_SOCKETIO_PEER_OPEN) ? NGX_OK
-                                                            : NGX_ERROR;
+                                                            : NGX_DECLINED;
     }
 
     if (ngx_sio_unpack_u32(pos, end, &type) != NGX_OK
@@ -349,7 +353,7 @@ ngx_http_socketio_backend_move_read_flight(ngx_http_socketio_peer_t *peer,
            != (peer->state == NGX_HTTP_SOCKETIO_PEER_CONNECTING)
         || type >= NGX_HTTP_SOCKETIO_WEBHOOK_DISCONNECT)
     {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     ngx_memzero(&item, sizeof(ngx_http_socketio_item_t));
@@ -391,7 +395,7 @@ ngx_http_socketio_backend_move_read_item(ngx_http_socketio_peer_t *peer,
         || (type != NGX_HTTP_SOCKETIO_WEBHOOK_EVENT
             && type != NGX_HTTP_SOCKETIO_WEBHOOK_ACK))
     {
-        return NGX_ERROR;
+        return NGX_DECLINED;
     }
 
     item.type = type;
@@ -419,7 +423,7 @@ ngx_http_socketio_backend_move_read_item(ngx_http_socketio_peer_t *peer,
     }
 
     if (copy == NULL) {
-        return NGX_ERROR;
+        return (rc == NGX_OK) ? NGX_ERROR : rc;
     }
 
     ngx_http_socketio_backend_push(peer, copy);
@@ -684,6 +688,8 @@ ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
 
     /* the session could not be restored here */
 
+    ngx_http_socketio_backend_review(w);
+
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "socketio webhook outcome for nobody, seq %uD",
                    outcome.seq);
@@ -793,7 +799,7 @@ ngx_http_socketio_backend_lost(ngx_http_socketio_worker_t *w)
     ngx_http_socketio_backend_move_recall(w,
                                           &ngx_http_socketio_backend_stalls);
 
-    ngx_http_socketio_backend_journal_review(w);
+    ngx_http_socketio_backend_review(w);
 }
 
 

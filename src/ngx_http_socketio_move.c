@@ -4,6 +4,7 @@
  */
 
 #include "ngx_http_socketio_worker_private.h"
+#include "ngx_http_socketio_backend.h"
 #include "ngx_http_socketio_remote.h"
 #include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_origin.h"
@@ -24,6 +25,11 @@ static ngx_int_t ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
     ngx_sio_session_t *s, ngx_sio_waiter_t *waiter, ngx_sio_hub_addr_t to);
 static ngx_sio_session_t *ngx_http_socketio_take_session(
     ngx_http_socketio_worker_t *w, ngx_http_request_t *r, ngx_str_t *body);
+static ngx_sio_session_t *ngx_http_socketio_take_saved(
+    ngx_http_socketio_worker_t *w, ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *origin, ngx_str_t *saved);
+static void ngx_http_socketio_take_nothing(ngx_http_socketio_worker_t *w,
+    ngx_str_t *saved);
 static void ngx_http_socketio_take_requests(ngx_http_socketio_worker_t *w,
     ngx_sio_session_t *s);
 static ngx_int_t ngx_http_socketio_take_missed(ngx_http_socketio_worker_t *w,
@@ -288,9 +294,12 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
     open = ngx_sio_session_find(&w->engine, s->sid);
 
     if (open != NULL && rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "a session is closed: the log went round while it was "
-                      "on its way between two workers");
+
+        if (rc == NGX_DECLINED) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "a session is closed: the log went round while it "
+                          "was on its way between two workers");
+        }
 
         ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
         open = NULL;
@@ -306,24 +315,47 @@ static ngx_sio_session_t *
 ngx_http_socketio_take_session(ngx_http_socketio_worker_t *w,
     ngx_http_request_t *r, ngx_str_t *body)
 {
-    void                          **srv_conf, **loc_conf;
-    u_char                         *pos, *end;
-    ngx_str_t                       name, saved;
-    ngx_sio_session_t              *s;
-    ngx_http_socketio_origin_t     *o;
-    ngx_http_socketio_location_t   *location;
-    ngx_http_socketio_loc_conf_t   *lcf;
+    u_char             *pos, *end;
+    ngx_str_t           name, origin, saved;
+    ngx_sio_session_t  *s;
 
     pos = body->data;
     end = pos + body->len;
 
     if (ngx_sio_unpack_str(&pos, end, &name) != NGX_OK
-        || ngx_sio_unpack_str(&pos, end, &saved) != NGX_OK)
+        || ngx_sio_unpack_str(&pos, end, &origin) != NGX_OK)
     {
         return NULL;
     }
 
-    location = ngx_http_socketio_location_find(&name);
+    saved.data = pos;
+    saved.len = end - pos;
+
+    s = ngx_http_socketio_take_saved(w, r, &name, &origin, &saved);
+
+    if (s == NULL) {
+        ngx_http_socketio_take_nothing(w, &saved);
+    }
+
+    return s;
+}
+
+
+/* NULL: why has been logged. */
+
+static ngx_sio_session_t *
+ngx_http_socketio_take_saved(ngx_http_socketio_worker_t *w,
+    ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *origin,
+    ngx_str_t *saved)
+{
+    void                          **srv_conf, **loc_conf;
+    ngx_int_t                       rc;
+    ngx_sio_session_t              *s;
+    ngx_http_socketio_origin_t     *o;
+    ngx_http_socketio_location_t   *location;
+    ngx_http_socketio_loc_conf_t   *lcf;
+
+    location = ngx_http_socketio_location_find(name);
 
     if (location != NULL) {
         srv_conf = location->srv_conf;
@@ -337,11 +369,11 @@ ngx_http_socketio_take_session(ngx_http_socketio_worker_t *w,
     } else {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "a session of \"%V\" is lost: the configuration has no "
-                      "such location any more", &name);
+                      "such location any more", name);
         return NULL;
     }
 
-    o = ngx_http_socketio_origin_restore(&saved, srv_conf, loc_conf,
+    o = ngx_http_socketio_origin_restore(origin, srv_conf, loc_conf,
                                          ngx_cycle->log);
     if (o == NULL) {
         return NULL;
@@ -349,19 +381,60 @@ ngx_http_socketio_take_session(ngx_http_socketio_worker_t *w,
 
     lcf = loc_conf[ngx_http_socketio_module.ctx_index];
 
-    saved.data = pos;
-    saved.len = end - pos;
+    rc = ngx_sio_session_restore(&w->engine, &lcf->session, o, saved, &s);
 
-    s = ngx_sio_session_restore(&w->engine, &lcf->session, o, &saved);
-
-    if (s == NULL) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "a session of \"%V\" is lost: it could not be taken "
-                      "from another worker", &name);
-        ngx_http_socketio_origin_unref(o);
+    if (rc == NGX_OK) {
+        return s;
     }
 
-    return s;
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "a session of \"%V\" is lost: it could not be taken "
+                      "from another worker", name);
+    }
+
+    ngx_http_socketio_origin_unref(o);
+
+    return NULL;
+}
+
+
+/*
+ * A session is nowhere any more: whoever waits for it hears so, and the ends
+ * of its sockets are told by their journal records.
+ */
+
+static void
+ngx_http_socketio_take_nothing(ngx_http_socketio_worker_t *w,
+    ngx_str_t *saved)
+{
+    u_char                    id[NGX_SIO_SID_LEN];
+    u_char                    key[NGX_SIO_DIRECTORY_KEY];
+    ngx_str_t                 sid;
+    ngx_uint_t                i;
+    ngx_sio_waiter_t          waiters[2];
+    ngx_http_socketio_sid_t   parts;
+
+    ngx_http_socketio_backend_review(w);
+
+    if (ngx_sio_session_waiters(saved, id, waiters) != NGX_OK) {
+        return;
+    }
+
+    sid.len = NGX_SIO_SID_LEN;
+    sid.data = id;
+
+    ngx_http_socketio_key(&sid, &parts, key);
+
+    ngx_sio_directory_remove(ngx_sio_hub_directory(w->hub), key,
+                             ngx_sio_hub_self(w->hub));
+
+    for (i = 0; i < 2; i++) {
+        if (ngx_sio_waiter_set(&waiters[i])) {
+            (void) ngx_http_socketio_answer_to(w, &waiters[i],
+                                               NGX_SIO_ANSWER_UNKNOWN, NULL);
+        }
+    }
 }
 
 

@@ -311,8 +311,5 @@ ngx_int_t ngx_http_socketio_backend_journal_write(
     ngx_http_socketio_peer_t *peer);
 void ngx_http_socketio_backend_journal_remove(ngx_http_socketio_peer_t *peer);
 
-/* Tells the end of clients whose record is ours, but who are not here. */
-void ngx_http_socketio_backend_journal_review(ngx_http_socketio_worker_t *w);
-
 
 #endif /* _NGX_HTTP_SOCKETIO_PEER_H_INCLUDED_ */

@@ -128,6 +128,11 @@ ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
     w->linger.data = w;
     w->linger.log = cycle->log;
 
+    w->review.handler = ngx_http_socketio_backend_review_handler;
+    w->review.data = w;
+    w->review.log = cycle->log;
+    w->review.cancelable = 1;
+
     w->pool = ngx_create_pool(4096, cycle->log);
 
     if (w->pool == NULL || ngx_http_socketio_park_init(w) != NGX_OK) {
@@ -214,6 +219,10 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 
     if (w->linger.timer_set) {
         ngx_del_timer(&w->linger);
+    }
+
+    if (w->review.timer_set) {
+        ngx_del_timer(&w->review);
     }
 
     ngx_sio_hub_close(w->hub);

@@ -78,6 +78,8 @@ struct ngx_http_socketio_worker_s {
 
     ngx_event_t                 linger;    /* keeps a draining worker until
                                               requests and webhooks are over */
+    ngx_event_t                 review;    /* looks for journal records whose
+                                              sessions never came */
     time_t                      warned;    /* when the log was last told that
                                               the hub is full */
     ngx_msec_t                  deadline;  /* of that; 0: none yet */

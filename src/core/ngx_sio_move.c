@@ -115,11 +115,13 @@ ngx_sio_session_moved(ngx_sio_session_t *s)
 }
 
 
-ngx_sio_session_t *
+ngx_int_t
 ngx_sio_session_restore(ngx_sio_engine_t *e,
-    const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved)
+    const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved,
+    ngx_sio_session_t **sp)
 {
     u_char             *pos, *end;
+    ngx_int_t           rc;
     ngx_sio_saved_t     state;
     ngx_sio_session_t  *s;
 
@@ -129,13 +131,13 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     if (ngx_sio_unpack(&pos, end, &state, sizeof(ngx_sio_saved_t)) != NGX_OK
         || ngx_sio_session_find(e, state.sid) != NULL)
     {
-        return NULL;
+        return NGX_DECLINED;
     }
 
     s = ngx_sio_session_create(e, conf, state.sid, state.revision, state.b64,
                                data);
     if (s == NULL) {
-        return NULL;
+        return NGX_ERROR;
     }
 
     s->greet = 0;                           /* it was, there */
@@ -146,13 +148,23 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     s->packets_out = state.packets_out;
     s->extended = state.extended;
 
-    if (ngx_sio_out_restore(s, &pos, end) != NGX_OK
-        || ngx_sio_pending_restore(s, &pos, end) != NGX_OK
-        || ngx_sio_rest_restore(s, &pos, end) != NGX_OK
-        || ngx_sio_sockets_restore(s, &pos, end) != NGX_OK)
-    {
+    rc = ngx_sio_out_restore(s, &pos, end);
+
+    if (rc == NGX_OK) {
+        rc = ngx_sio_pending_restore(s, &pos, end);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_sio_rest_restore(s, &pos, end);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_sio_sockets_restore(s, &pos, end);
+    }
+
+    if (rc != NGX_OK) {
         ngx_sio_session_drop(s);
-        return NULL;
+        return rc;
     }
 
     /* from here on its requests are ours to answer */
@@ -163,7 +175,34 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
 
     ngx_sio_session_restored(s);
 
-    return s;
+    *sp = s;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_sio_session_waiters(ngx_str_t *saved, u_char *sid,
+    ngx_sio_waiter_t *waiters)
+{
+    u_char           *pos;
+    ngx_sio_saved_t   state;
+
+    pos = saved->data;
+
+    if (ngx_sio_unpack(&pos, saved->data + saved->len, &state,
+                       sizeof(ngx_sio_saved_t))
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(sid, state.sid, NGX_SIO_SID_LEN);
+
+    waiters[0] = state.poll;
+    waiters[1] = state.post;
+
+    return NGX_OK;
 }
 
 
@@ -356,9 +395,8 @@ ngx_sio_pending_save(ngx_sio_pending_t *pending, u_char *p)
 static ngx_int_t
 ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 {
-    uint32_t    n, got;
-    ngx_str_t   str;
-    ngx_uint_t  reason;
+    uint32_t   n, got;
+    ngx_str_t  str;
 
     if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
         return NGX_DECLINED;
@@ -370,18 +408,23 @@ ngx_sio_pending_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 
     if (ngx_sio_unpack_u32(pos, end, &got) != NGX_OK
         || ngx_sio_unpack_str(pos, end, &str) != NGX_OK
-        || got >= n
-        || ngx_sio_socket_text(s, &str, &reason) != NGX_OK
-        || s->pending == NULL || s->pending->n != n)
+        || got >= n || n > s->conf->max_attachments)
     {
         return NGX_DECLINED;
     }
 
+    if (ngx_sio_socket_pend(s, &str, n) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     while (got-- > 0) {
-        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
-            || ngx_sio_socket_binary(s, &str, &reason) != NGX_OK)
-        {
+
+        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK) {
             return NGX_DECLINED;
+        }
+
+        if (ngx_sio_socket_attach(s, &str) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 
@@ -568,19 +611,16 @@ ngx_sio_sockets_moved(ngx_sio_session_t *s)
 static ngx_int_t
 ngx_sio_sockets_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 {
-    uint32_t  n;
+    uint32_t   n;
+    ngx_int_t  rc;
 
-    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
-        return NGX_DECLINED;
+    rc = ngx_sio_unpack_u32(pos, end, &n);
+
+    while (rc == NGX_OK && n-- > 0) {
+        rc = ngx_sio_socket_restore(s, pos, end);
     }
 
-    while (n-- > 0) {
-        if (ngx_sio_socket_restore(s, pos, end) != NGX_OK) {
-            return NGX_DECLINED;
-        }
-    }
-
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -604,7 +644,7 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
 
     so = ngx_sio_socket_create(s, &str, sid);
     if (so == NULL) {
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     so->connected_at = connected_at;
@@ -620,10 +660,13 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
     }
 
     while (n-- > 0) {
-        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK
-            || ngx_sio_rooms_join(so, &str) == NGX_ERROR)
-        {
+
+        if (ngx_sio_unpack_str(pos, end, &str) != NGX_OK) {
             return NGX_DECLINED;
+        }
+
+        if (ngx_sio_rooms_join(so, &str) == NGX_ERROR) {
+            return NGX_ERROR;
         }
     }
 
@@ -632,12 +675,16 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
     }
 
     while (n-- > 0) {
+
         if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
             || ngx_sio_unpack_u64(pos, end, &expires) != NGX_OK
-            || ngx_sio_unpack_str(pos, end, &str) != NGX_OK
-            || ngx_sio_socket_expect(so, id, &str, expires) != NGX_OK)
+            || ngx_sio_unpack_str(pos, end, &str) != NGX_OK)
         {
             return NGX_DECLINED;
+        }
+
+        if (ngx_sio_socket_expect(so, id, &str, expires) == NGX_ERROR) {
+            return NGX_ERROR;
         }
     }
 
@@ -646,10 +693,13 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
     }
 
     while (n-- > 0) {
-        if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK
-            || ngx_sio_socket_ask(so, id, UINT32_MAX) != NGX_OK)
-        {
+
+        if (ngx_sio_unpack_u64(pos, end, &id) != NGX_OK) {
             return NGX_DECLINED;
+        }
+
+        if (ngx_sio_socket_ask(so, id, UINT32_MAX) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 

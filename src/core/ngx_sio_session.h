@@ -185,7 +185,8 @@ typedef struct {
 
     /*
      * A session moves to another worker: what the layer above keeps for each
-     * socket, as octets.
+     * socket, as octets.  restore: NGX_OK, NGX_DECLINED (they make no sense),
+     * NGX_ERROR (no memory).
      */
     size_t      (*save_length)(ngx_sio_socket_t *so);
     u_char     *(*save)(ngx_sio_socket_t *so, u_char *p);
@@ -474,8 +475,8 @@ void ngx_sio_session_unref(ngx_sio_session_t *s);
  * Moving to another worker.  save writes all of the session, its sockets,
  * rooms, queue and waiters; then ngx_sio_session_moved() frees it silently.  A
  * session can be saved while POLLING only.
- * restore opens it again: NULL when the octets make no sense or memory is
- * short (then nothing is left behind).
+ * restore opens it again: NGX_OK; NGX_DECLINED when the octets make no sense,
+ * NGX_ERROR without memory (then nothing is left behind).
  */
 ngx_uint_t ngx_sio_session_movable(ngx_sio_session_t *s);
 ngx_int_t ngx_sio_session_keep(ngx_sio_session_t *s, ngx_str_t *body,
@@ -483,8 +484,16 @@ ngx_int_t ngx_sio_session_keep(ngx_sio_session_t *s, ngx_str_t *body,
 size_t ngx_sio_session_save_length(ngx_sio_session_t *s);
 u_char *ngx_sio_session_save(ngx_sio_session_t *s, u_char *p);
 void ngx_sio_session_moved(ngx_sio_session_t *s);
-ngx_sio_session_t *ngx_sio_session_restore(ngx_sio_engine_t *e,
-    const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved);
+ngx_int_t ngx_sio_session_restore(ngx_sio_engine_t *e,
+    const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved,
+    ngx_sio_session_t **sp);
+
+/*
+ * Of a session that cannot be restored: its id, NGX_SIO_SID_LEN octets, and
+ * two requests that wait, or do not.  NGX_OK, NGX_DECLINED: no sense.
+ */
+ngx_int_t ngx_sio_session_waiters(ngx_str_t *saved, u_char *sid,
+    ngx_sio_waiter_t *waiters);
 
 /* its two ends: give up half-way, or begin to serve */
 void ngx_sio_session_drop(ngx_sio_session_t *s);

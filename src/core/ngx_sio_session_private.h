@@ -133,5 +133,13 @@ ngx_sio_socket_t *ngx_sio_socket_create(ngx_sio_session_t *s, ngx_str_t *nsp,
     u_char *sid);
 void ngx_sio_socket_free(ngx_sio_socket_t *so);
 
+/*
+ * A packet to which n attachments belong, and one of these, are kept.
+ * NGX_OK, NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text,
+    ngx_uint_t n);
+ngx_int_t ngx_sio_socket_attach(ngx_sio_session_t *s, ngx_str_t *data);
+
 
 #endif /* _NGX_SIO_SESSION_PRIVATE_H_INCLUDED_ */

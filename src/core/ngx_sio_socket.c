@@ -22,8 +22,6 @@ static void ngx_sio_socket_answer(ngx_sio_socket_t *so, ngx_sio_packet_t *p,
     ngx_str_t *attachments, ngx_uint_t n);
 static ngx_sio_socket_t *ngx_sio_socket_of(ngx_sio_session_t *s,
     ngx_str_t *nsp);
-static ngx_int_t ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text,
-    ngx_uint_t n);
 static void ngx_sio_socket_answered(ngx_sio_socket_t *so, ngx_uint_t i);
 static void ngx_sio_socket_forget(ngx_sio_socket_t *so, ngx_sio_ack_t *ack);
 static void ngx_sio_socket_send_error(ngx_sio_session_t *s, ngx_str_t *nsp,
@@ -59,7 +57,11 @@ ngx_sio_socket_text(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t *reason)
         goto declined;
     }
 
-    return ngx_sio_socket_pend(s, text, p.attachments);
+    if (ngx_sio_socket_pend(s, text, p.attachments) != NGX_OK) {
+        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
+    }
+
+    return NGX_OK;
 
 declined:
 
@@ -72,7 +74,7 @@ declined:
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t n)
 {
     ngx_sio_pending_t  *pending;
@@ -81,8 +83,7 @@ ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t n)
                         + text->len, &s->engine->log);
 
     if (pending == NULL) {
-        ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
-        return NGX_OK;
+        return NGX_ERROR;
     }
 
     pending->n = n;
@@ -103,7 +104,6 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
     ngx_uint_t *reason)
 {
     ngx_int_t           rc;
-    ngx_str_t          *attachment;
     ngx_uint_t          i;
     const char         *err;
     ngx_sio_packet_t    p;
@@ -119,19 +119,12 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
         return NGX_DECLINED;
     }
 
-    attachment = &pending->attachments[pending->got];
-
-    attachment->data = ngx_alloc(data->len + 1, &s->engine->log);
-
-    if (attachment->data == NULL) {
+    if (ngx_sio_socket_attach(s, data) != NGX_OK) {
         ngx_sio_session_close(s, NGX_SIO_REASON_TRANSPORT_ERROR);
         return NGX_OK;
     }
 
-    attachment->len = data->len;
-    ngx_memcpy(attachment->data, data->data, data->len);
-
-    if (++pending->got < pending->n) {
+    if (pending->got < pending->n) {
         return NGX_OK;
     }
 
@@ -152,6 +145,27 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
     ngx_free(pending);
 
     return rc;
+}
+
+
+ngx_int_t
+ngx_sio_socket_attach(ngx_sio_session_t *s, ngx_str_t *data)
+{
+    ngx_str_t  *attachment;
+
+    attachment = &s->pending->attachments[s->pending->got];
+
+    attachment->data = ngx_alloc(data->len + 1, &s->engine->log);
+    if (attachment->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    attachment->len = data->len;
+    ngx_memcpy(attachment->data, data->data, data->len);
+
+    s->pending->got++;
+
+    return NGX_OK;
 }
 
 

@@ -121,6 +121,13 @@ ngx_sio_hub_position(ngx_sio_hub_t *hub)
 }
 
 
+ngx_uint_t
+ngx_sio_hub_behind(ngx_sio_hub_t *hub)
+{
+    return ngx_sio_ring_head(&hub->members.ring) != hub->position;
+}
+
+
 ngx_sio_hub_addr_t
 ngx_sio_hub_self(ngx_sio_hub_t *hub)
 {

@@ -233,6 +233,9 @@ ngx_uint_t ngx_sio_hub_owed_unread(ngx_sio_hub_t *hub);
 /* everything below it was handed to ops->entry, the present call included */
 uint64_t ngx_sio_hub_position(ngx_sio_hub_t *hub);
 
+/* Whether anybody has appended what this worker has not read yet. */
+ngx_uint_t ngx_sio_hub_behind(ngx_sio_hub_t *hub);
+
 /*
  * Reads a passed stretch of the log again, entries addressed to others
  * included, and hands it to handler, which must not append.
@@ -240,6 +243,7 @@ uint64_t ngx_sio_hub_position(ngx_sio_hub_t *hub);
  *   NGX_OK        from "from" up to "to", in order
  *   NGX_DECLINED  part of it has been overwritten or was never written; what
  *                 was handed out is true but has an end too early
+ *   NGX_ERROR     no memory; the same
  */
 ngx_int_t ngx_sio_hub_replay(ngx_sio_hub_t *hub, uint64_t from, uint64_t to,
     void (*handler)(void *data, ngx_sio_hub_entry_t *e), void *data);

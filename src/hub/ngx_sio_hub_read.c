@@ -51,8 +51,9 @@ ngx_sio_hub_replay(ngx_sio_hub_t *hub, uint64_t from, uint64_t to,
 
         if (re.kind <= NGX_SIO_HUB_MAX_KIND) {
 
-            if (ngx_sio_hub_read_body(hub, &re, &buf, &e) != NGX_OK) {
-                rc = NGX_DECLINED;
+            rc = ngx_sio_hub_read_body(hub, &re, &buf, &e);
+
+            if (rc != NGX_OK) {
                 break;
             }
 
