@@ -1,86 +1,166 @@
-
 /*
- * Preloaded into nginx: while the file that SIO_NOMEM named at the start is
- * there, one allocation in about a hundred fails.  Which ones is different in
- * every process.
+ * Preloaded into nginx: allocations that fail when the test wants it.  Master
+ * and workers share the page of the file that SIO_NOMEM names:
+ *
+ *     mode    0: none, 1: the nth from now, 2: about one in a hundred
+ *     nth     counts down
+ *     failed  so many have
+ *
+ * The calls that led to the nth are added to a file of the same name with
+ * ".trace".
  */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 
-static char       nomem_file[4096];
-static unsigned   nomem_calls;
-static unsigned   nomem_random;
-static int        nomem_on;
+#define NOMEM_DEPTH  16
+
+
+typedef struct {
+    unsigned   mode;
+    int        nth;
+    unsigned   failed;
+} nomem_t;
+
+
+static nomem_t   nomem_none;
+static nomem_t  *nomem = &nomem_none;
+static int       nomem_trace = -1;
 
 
 __attribute__((constructor))
 static void
 nomem_init(void)
 {
+    int          fd;
+    char         trace[4096];
+    void        *calls[1], *p;
     const char  *name;
 
     name = getenv("SIO_NOMEM");
 
-    if (name != NULL && strlen(name) < sizeof(nomem_file)) {
-        strcpy(nomem_file, name);
+    if (name == NULL) {
+        return;
     }
+
+    /* loads what it needs, and allocates for it */
+    (void) backtrace(calls, 1);
+
+    snprintf(trace, sizeof(trace), "%s.trace", name);
+
+    nomem_trace = open(trace, O_WRONLY|O_CREAT|O_APPEND|O_CLOEXEC, 0644);
+    fd = open(name, O_RDWR|O_CLOEXEC);
+
+    p = mmap(NULL, sizeof(nomem_t), PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (p == MAP_FAILED) {
+        abort();
+    }
+
+    close(fd);
+
+    nomem = p;
+}
+
+
+/* Which ones of a hundred is different in every process. */
+
+static int
+nomem_hundredth(void)
+{
+    static unsigned  random;
+
+    if (random == 0) {
+        random = getpid() * 2654435761u | 1;
+    }
+
+    random = random * 1103515245 + 12345;
+
+    return (random >> 16) % 1024 < 10;
 }
 
 
 static int
 nomem_fails(void)
 {
-    if (++nomem_calls % 64 == 0) {
-        nomem_on = nomem_file[0] && access(nomem_file, F_OK) == 0;
-    }
+    int    n;
+    void  *calls[NOMEM_DEPTH];
 
-    if (!nomem_on) {
+    switch (nomem->mode) {
+
+    case 0:
         return 0;
+
+    case 1:
+        if (__atomic_sub_fetch(&nomem->nth, 1, __ATOMIC_RELAXED) != 0) {
+            return 0;
+        }
+
+        n = backtrace(calls, NOMEM_DEPTH);
+        backtrace_symbols_fd(calls, n, nomem_trace);
+        break;
+
+    default:
+        if (!nomem_hundredth()) {
+            return 0;
+        }
     }
 
-    if (nomem_random == 0) {
-        nomem_random = getpid() * 2654435761u | 1;
+    __atomic_add_fetch(&nomem->failed, 1, __ATOMIC_RELAXED);
+
+    errno = ENOMEM;
+
+    return 1;
+}
+
+
+static void
+nomem_next(void **real, const char *name)
+{
+    if (*real == NULL) {
+        *real = dlsym(RTLD_NEXT, name);
     }
-
-    nomem_random = nomem_random * 1103515245 + 12345;
-
-    return (nomem_random >> 16) % 1024 < 10;
 }
 
 
 void *
 malloc(size_t size)
 {
-    static void  *(*real)(size_t);
+    static void  *real;
 
-    if (real == NULL) {
-        real = (void *(*)(size_t)) dlsym(RTLD_NEXT, "malloc");
-    }
+    nomem_next(&real, "malloc");
 
-    if (nomem_fails()) {
-        errno = ENOMEM;
-        return NULL;
-    }
-
-    return real(size);
+    return nomem_fails() ? NULL : ((void *(*)(size_t)) real)(size);
 }
 
 
 int
 posix_memalign(void **p, size_t alignment, size_t size)
 {
-    static int  (*real)(void **, size_t, size_t);
+    static void  *real;
 
-    if (real == NULL) {
-        real = (int (*)(void **, size_t, size_t))
-                   dlsym(RTLD_NEXT, "posix_memalign");
-    }
+    nomem_next(&real, "posix_memalign");
 
-    return nomem_fails() ? ENOMEM : real(p, alignment, size);
+    return nomem_fails() ? ENOMEM
+                         : ((int (*)(void **, size_t, size_t)) real)
+                               (p, alignment, size);
+}
+
+
+void *
+realloc(void *p, size_t size)
+{
+    static void  *real;
+
+    nomem_next(&real, "realloc");
+
+    return nomem_fails() ? NULL : ((void *(*)(void *, size_t)) real)(p, size);
 }

@@ -68,6 +68,7 @@ sub new {
         server    => '',
         owner     => $$,
         allow     => [],
+        env       => {},
         prefix    => temp_dir(),
     }, $class;
 
@@ -188,14 +189,23 @@ sub command {
 sub environment {
     my ($self) = @_;
 
-    return {} if !asan();
+    my %env = %{ $self->{env} };
+
+    return \%env if !asan();
 
     my $log = "log_path=$self->{prefix}/asan/log";
 
     my @libs = map { `gcc -print-file-name=$_` } qw(libasan.so libubsan.so);
     chomp @libs;
 
+    # What is preloaded stands in front of the sanitizers.
+    if ($env{LD_PRELOAD}) {
+        unshift @libs, $env{LD_PRELOAD};
+        $log .= ':verify_asan_link_order=0';
+    }
+
     return {
+        %env,
         LD_PRELOAD    => "@libs",
         ASAN_OPTIONS  => "detect_leaks=0:abort_on_error=1:$log",
         UBSAN_OPTIONS => "print_stacktrace=1:$log",
@@ -615,7 +625,7 @@ C<server> (inside of it), or a whole C<config>.  In all of them
 are replaced.  The server that is made from pieces answers C</_pid> with the
 pid of the worker.  Other options: C<workers> (1), C<log_level> (info),
 C<module> (1: load ours), C<user>, C<port>, C<daemon> (0), C<allow> (patterns of
-log lines which are no failure).
+log lines which are no failure), C<env> (more environment variables).
 
 =head1 METHODS
 

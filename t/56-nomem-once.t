@@ -1,0 +1,354 @@
+#!/usr/bin/perl
+
+# One allocation fails, each in its turn, while a client comes by polling,
+# upgrades, is spoken to and is sent away.  That costs one session or one
+# request, and is one line in the log; nobody else notices.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use SIO::Backend;
+use SIO::Client;
+use SIO::EIO;
+use SIO::HTTP;
+use SIO::Nginx;
+use SIO::Nomem;
+use SIO::Util qw(scale wait_until);
+use SIO::Webhooks qw(client_of);
+use Test::More;
+use Time::HiRes qw(time);
+
+
+my $nomem = SIO::Nomem->new;
+my $backend = SIO::Backend->new->start;
+
+my ($nginx, $other, @http);
+
+
+sub start {
+    my (%option) = @_;
+
+    $backend->reset;
+
+    $backend->on({ type => 'connect' }, { json => {
+        join => 'all',
+        user => 'u-%sid%',
+        emit => [ { event => 'welcome', args => [] } ] } });
+    $backend->on({ type => 'event', event => 'echo' }, { json => {
+        ack   => '%args%',
+        state => { last => '%args%' },
+        emit  => [ { event => 'ask', args => [], ack => 'token' } ] } });
+    $backend->on({ type => 'event', event => 'image' }, { json => {
+        ack         => '%args%',
+        attachments => '%attachments%',
+        emit        => [ { event => 'thumb', to => 'all', args => '%args%',
+                           attachments => '%attachments%' } ] } });
+    $backend->on({ type => 'event', event => 'still there' }, { json => {
+        ack => '%args%' } });
+
+    $nginx = SIO::Nginx->new(
+        env    => { $nomem->environment },
+        allow  => [ qr/\b(?:malloc|posix_memalign)\(/,
+                    qr/Sec-WebSocket-Accept could not be computed/ ],
+        http   => "upstream app { server @{[ $backend->address ]}; "
+                  . 'keepalive 16; } access_log off;',
+        server => <<'CONF',
+            # so that nearly everything is an allocation of its own
+            connection_pool_size 256;
+            request_pool_size 256;
+
+            location /socket.io/ {
+                socketio;
+                socketio_webhook /_hook;
+                socketio_webhook_secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw;
+            }
+
+            location = /_hook {
+                internal;
+                proxy_pass http://app;
+                proxy_http_version 1.1;
+                proxy_set_header Connection "";
+            }
+
+            location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+CONF
+        %option,
+    )->start;
+
+    @http = ();
+    $other = other();
+}
+
+
+# Somebody else, who lives in the first worker.
+
+sub other {
+    my ($worker) = $nginx->workers;
+    my $client = client_of($nginx, $worker);
+
+    $client->{timeout} = 20;
+
+    return $client;
+}
+
+
+sub still_there {
+    my $reply = $other->call('still there', 1) // [];
+
+    return ($reply->[0] // 0) == 1;
+}
+
+
+# What has failed is never going to come, and nobody is to wait for it.  But
+# what does come is there when others have asked, and were answered, thrice.
+
+sub soon {
+    my ($condition) = @_;
+
+    my $asked = 0;
+    my $until = time + 20 * scale();
+
+    while (time < $until) {
+        my $value = $condition->();
+
+        return $value if $value;
+
+        if ($nomem->failed) {
+            return undef if ++$asked > 3;
+            still_there();
+        }
+    }
+
+    return undef;
+}
+
+
+sub packet {
+    my ($eio, $want) = @_;
+
+    return soon(sub {
+        my $packet = $eio->next(0.01) // return undef;
+
+        return $packet =~ $want ? $packet : undef;
+    }) // die "no $want\n";
+}
+
+
+# The part of the session; dies when it cannot go on.
+
+sub session {
+    my ($eio, $visit) = @_;
+
+    my $response = $eio->get;
+
+    die "handshake: $response->{status}\n" if $response->{status} != 200;
+
+    my ($open, @packets) = $eio->decode($response->{body});
+
+    $eio->opened($open);
+    $eio->{http} = $http[1];
+
+    $eio->post('40{"token":"visitor"}');
+    ($visit->{sid}) = packet($eio, qr/^40\{/) =~ /"sid":"([^"]+)"/;
+    packet($eio, qr/^42\["welcome"\]/);
+
+    $eio->post('420["echo",1]');
+    my ($id) = packet($eio, qr/^42\d+\["ask"\]/) =~ /^42(\d+)/;
+    packet($eio, qr/^430\[1\]/);
+    $eio->post("43${id}[\"polling\"]");
+
+    # One attachment comes before, the other after the upgrade.
+    $eio->post('452-1["image",{"_placeholder":true,"num":0},'
+               . '{"_placeholder":true,"num":1}]', 'bAQID');
+
+    $eio->{pending} = $eio->get_start;
+    $eio->upgrade(http => $http[2]);
+
+    $eio->send('bBAUG');
+    packet($eio, qr/^452-\["thumb",/);
+    packet($eio, qr/^bBAUG/);
+    packet($eio, qr/^462-1\[/);
+    packet($eio, qr/^bBAUG/);
+
+    $eio->send('422["echo",2]');
+    ($id) = packet($eio, qr/^42\d+\["ask"\]/) =~ /^42(\d+)/;
+    packet($eio, qr/^432\[2\]/);
+    $eio->send("43${id}[\"websocket\"]");
+}
+
+
+# The part of the application; the calls that have failed.
+
+sub application {
+    my ($sid) = @_;
+
+    my %body = (
+        emit       => '{"event":"news","args":["x"],"to":"all"}',
+        join       => '{"in":["all"],"rooms":["more","rooms"]}',
+        leave      => '{"in":["more"],"rooms":["more"]}',
+        disconnect => "{\"in\":[\"$sid\"],\"close\":true}",
+    );
+    my @failed;
+
+    for my $call (qw(emit join leave disconnect)) {
+        my $response = eval { $http[3]->post("/_api/$call", $body{$call}) };
+
+        push @failed, $call if !$response || $response->{status} != 200;
+    }
+
+    return @failed;
+}
+
+
+# Each visit begins with four connections, the first to the first worker.
+
+sub connections {
+    my ($workers) = @_;
+
+    my @workers = $nginx->workers;
+
+    for my $i (0 .. 3) {
+        my $worker = $workers[$i > 0 && $workers > 1];
+
+        $http[$i] = $nginx->connect_to($worker, timeout => 20);
+    }
+}
+
+
+# One visit, in which the nth allocation fails; what is wrong about it.
+
+sub visit {
+    my ($n, $workers) = @_;
+
+    my $eio = SIO::EIO->new(port => $nginx->port, timeout => 20);
+    my (%visit, @hurt, @wrong);
+
+    connections($workers);
+    $eio->{http} = $http[0];
+
+    my $mark = $nginx->mark;
+
+    $nomem->nth($n);
+
+    if (!eval { session($eio, \%visit); 1 }) {
+        $visit{died} = $@;
+        push @hurt, 'session';
+        push @wrong, 'no answer' if $@ =~ /no answer in time/;
+    }
+
+    my @calls = application($visit{sid} // '-');
+
+    push @hurt, @calls;
+
+    ($visit{failed}, $visit{count}) = $nomem->off;
+
+    # It goes, if it has not been sent away.
+    eval { $eio->{ws} ? $eio->{ws}->close : $eio->post('1') };
+
+    push @wrong, 'a poll without an end'
+        if $eio->{pending} && !$eio->{pending}->wait(10);
+
+    if (!still_there()) {
+        push @wrong, 'the other client is not answered'
+            if !$other->eio->{ws}{closed};
+
+        push @hurt, 'other';
+        $other = other();
+
+    } elsif (!grep { $_ eq 'emit' } @calls) {
+        push @wrong, 'an emit is lost' if !$other->event('news', 1);
+    }
+
+    # what others have heard of the visit
+    $other->{queue} = [];
+
+    my @lines = grep { !/\[(?:info|notice)\]/ }
+                     split /\n/, substr $nginx->log, $mark;
+
+    push @wrong, "hurt: @hurt" if @hurt > 1;
+    push @wrong, 'nothing has failed' if @hurt && !$visit{failed};
+    push @wrong, @lines . ' lines in the log' if @lines > 1;
+    push @wrong, 'nothing in the log' if @hurt && !@lines;
+
+    my $trace = $nomem->trace;
+
+    $visit{told} = join "\n", $visit{died} // (), @lines, $trace;
+
+    if (@wrong) {
+        $visit{wrong} = join "\n", "allocation $n: " . join(', ', @wrong),
+                        $visit{told};
+    }
+
+    return { %visit, hurt => scalar @hurt };
+}
+
+
+# Of each client that came in the backend hears the end, once.
+
+sub ends {
+    my (@visits) = @_;
+
+    my %ends = map { $_->{sid} => {} } @visits;
+
+    wait_until(20, sub {
+        for my $request ($backend->requests(type => 'disconnect')) {
+            my ($sid, $id) = @{ $request->{json} }{qw(sid id)};
+
+            $ends{$sid}{$id} = 1;
+        }
+
+        return !grep { !%$_ } values %ends;
+    });
+
+    my @odd = grep { keys %{ $ends{$_->{sid}} } != 1 } @visits;
+
+    is(scalar @odd, 0, 'the end of each client is told once')
+        or diag(map { $_->{told} } splice @odd, 0, 10);
+}
+
+
+sub walk {
+    my ($workers) = @_;
+
+    start(workers => $workers);
+
+    my @workers = $nginx->workers;
+
+    # Whatever is made once and kept is made by now.
+    visit(1 << 30, $workers) for 1 .. 3;
+
+    my $calm = visit(1 << 30, $workers);
+
+    is($calm->{wrong}, undef, "a visit takes $calm->{count} allocations");
+
+    my @visits = map { visit($_, $workers) } 1 .. $calm->{count};
+    my @failed = grep { $_->{failed} } @visits;
+    my @wrong = map { $_->{wrong} // () } @visits;
+    my $hurt = grep { $_->{hurt} } @visits;
+
+    cmp_ok(@failed, '>', 0.9 * @visits, 'nearly all of these have failed once');
+    cmp_ok($hurt, '>', 0.5 * @visits, "and $hurt have hurt");
+    is(scalar @wrong, 0, 'one session or request, one line')
+        or diag(join "\n", splice @wrong, 0, 10);
+
+    is_deeply([ $nginx->workers ], \@workers, 'the workers are the same');
+
+    ends(grep { $_->{sid} } @visits);
+
+    my $matched = $http[3]->post('/_api/emit', '{"event":"news","to":"all"}');
+
+    is($matched->{body}, '{"matched":1}', 'nothing is left behind');
+
+    $nginx->stop;
+}
+
+
+subtest 'in one worker' => sub { walk(1) };
+subtest 'by way of another worker' => sub { walk(2) };
+
+$backend->stop;
+
+done_testing();
