@@ -578,13 +578,8 @@ ngx_http_socketio_api_start(ngx_http_socketio_api_t *api)
 
     ngx_http_socketio_api_timer(api);
 
+    r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
-
-    /* of a body that is not wanted nginx still reads the rest, and looks */
-
-    if (!r->discard_body) {
-        r->read_event_handler = ngx_http_test_reading;
-    }
 
     return NGX_DONE;
 }

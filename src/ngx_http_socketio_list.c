@@ -222,7 +222,7 @@ ngx_http_socketio_list_add(ngx_http_socketio_page_t *page, void *found,
 {
     size_t  max;
 
-    max = ngx_http_socketio_list_max(page->worker);
+    max = ngx_http_socketio_list_max(page->worker) / 4;
     max = ngx_min(max, NGX_HTTP_SOCKETIO_LIST_SIZE);
 
     if (page->n == page->max || (page->n && page->size + size > max)) {

@@ -27,8 +27,11 @@
 /* rows of a page */
 #define NGX_HTTP_SOCKETIO_LIST_ROWS  1000
 
-/* octets of rows in one result, unless a single row has more */
-#define NGX_HTTP_SOCKETIO_LIST_SIZE  (128 * 1024)
+/*
+ * Octets of rows in one result, unless a single row has more, and at most a
+ * quarter of what the log carries at once: every worker sends so many.
+ */
+#define NGX_HTTP_SOCKETIO_LIST_SIZE  (256 * 1024)
 
 
 typedef struct {

@@ -691,8 +691,8 @@ ngx_http_socketio_op_allowed(ngx_sio_session_t *s, ngx_str_t *nsp)
 
 /*
  * What a backend hears of it may answer, in its reply or later; nobody else
- * could, so without one nothing is remembered.  Whatever waits for a webhook
- * comes on top of what was heard and not answered.
+ * could, so otherwise nothing is remembered.  Whatever waits for a webhook comes
+ * on top of what was heard and not answered.
  */
 
 static void
@@ -702,17 +702,19 @@ ngx_http_socketio_op_event(ngx_sio_socket_t *so, ngx_str_t *event,
     ngx_http_socketio_origin_t    *o;
     ngx_http_socketio_loc_conf_t  *lcf;
 
-    if (id != NGX_SIO_PACKET_NO_ID && so->data != NULL) {
-        o = so->session->data;
-        lcf = o->loc_conf[ngx_http_socketio_module.ctx_index];
+    o = so->session->data;
+    lcf = o->loc_conf[ngx_http_socketio_module.ctx_index];
 
-        if (ngx_sio_socket_ask(so, id, NGX_SIO_MAX_ASKED + lcf->webhook_queue)
-            != NGX_OK)
-        {
-            ngx_sio_session_close(so->session,
-                                  NGX_SIO_REASON_FORCED_SERVER_CLOSE);
-            return;
-        }
+    if (id != NGX_SIO_PACKET_NO_ID
+        && lcf->webhook != NULL
+        && (lcf->webhook_events & NGX_HTTP_SOCKETIO_EVENT)
+        && ngx_sio_socket_ask(so, id, NGX_SIO_MAX_ASKED + lcf->webhook_queue)
+           != NGX_OK)
+    {
+        /* as if the event itself had been lost */
+
+        ngx_sio_session_close(so->session, NGX_SIO_REASON_FORCED_SERVER_CLOSE);
+        return;
     }
 
     ngx_http_socketio_backend_event(so, event, args, id, attachments, n);
