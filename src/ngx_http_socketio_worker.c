@@ -691,8 +691,8 @@ ngx_http_socketio_op_allowed(ngx_sio_session_t *s, ngx_str_t *nsp)
 
 /*
  * What a backend hears of it may answer, in its reply or later; nobody else
- * could, so otherwise nothing is remembered.  Whatever waits for a webhook comes
- * on top of what was heard and not answered.
+ * could, so otherwise nothing is remembered.  Whatever waits for a webhook
+ * comes on top of what was heard and not answered.
  */
 
 static void

@@ -189,6 +189,44 @@ subtest 'disconnect' => sub {
 };
 
 
+subtest 'lists' => sub {
+    my @moving = polling(3);
+    my $sids = $api->sids(@moving);
+    my $last = $moving[-1]->sid;
+
+    my @answers = while_moving(\@moving,
+        [ join => { in => $sids, rooms => 'listed' } ],
+        [ 'sockets' ],
+        [ 'sockets?room=listed' ],
+        [ 'rooms' ],
+        [ "sockets/$last" ],
+        [ disconnect => { in => $last } ],
+        [ "sockets/$last" ],
+        [ 'sockets?room=listed&limit=1' ],
+        [ 'rooms' ],
+    );
+
+    my $sids_of = sub { [ sort map { $_->{sid} } @{ $_[0]{sockets} } ] };
+    my $rooms_of = sub {
+        return { map { $_->{name} => $_->{sockets} } @{ $_[0]{rooms} } };
+    };
+
+    is_deeply($sids_of->($answers[1]),
+              [ sort @{ $api->sids(@still, @moving) } ], 'everybody');
+    is_deeply($sids_of->($answers[2]), [ sort @$sids ], 'of a room');
+    is($rooms_of->($answers[3])->{listed}, 3, 'counted in their room');
+    is_deeply($answers[4]{rooms}, [ $last, 'listed' ], 'one alone');
+    like($answers[6], qr/^404 .*"unknown_socket"/, 'that has left');
+    is(@{ $answers[7]{sockets} }, 1, 'a page');
+    ok($answers[7]{cursor}, 'of several');
+    is($rooms_of->($answers[8])->{listed}, 2, 'counted without it');
+    is(scalar(grep { ref && exists $_->{complete} && !$_->{complete} }
+              @answers), 0, 'all of it complete');
+
+    $_->disconnect for @moving[0, 1];
+};
+
+
 # The same by chance: sessions that never rest, and calls at all workers.
 
 subtest 'sessions that never rest' => sub {
