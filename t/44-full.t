@@ -15,7 +15,7 @@ use SIO::Backend;
 use SIO::Client;
 use SIO::Nginx;
 use SIO::Util qw(wait_until);
-use SIO::Webhooks qw(client_of all_is_told);
+use SIO::Webhooks qw(client_of webhooks_of all_is_told);
 use Test::More;
 
 my $backend = SIO::Backend->new->start;
@@ -247,6 +247,62 @@ subtest 'a worker that stands still for a while' => sub {
     unlike($nginx->log, qr/was dropped/, 'nothing was dropped');
 
     $_->disconnect for @all, $other;
+    all_is_told($backend, 'all is told');
+    $backend->reset;
+};
+
+
+# What comes from outside is refused when as much waits as the log holds.
+
+subtest 'more than may wait' => sub {
+    my $polling = client_of($nginx, $workers[0], transport => 'polling');
+    my $eio = $polling->eio;
+    my @callers = map { $nginx->connect_to($workers[2], timeout => 30) }
+                  1 .. 100;
+    my $poller = $nginx->connect_to($workers[2], timeout => 30);
+
+    $nginx->kill_worker('STOP', $workers[1]);
+
+    my ($refused, @calls);
+
+    # one after the other, so that the last one is the one that is refused
+    for my $caller (@callers) {
+        my $call = $caller->start('POST', '/_api/emit', body =>
+            qq({"event":"e","args":["$text"],"to":"nobody"}));
+
+        # which is sent when the worker has answered what came behind it
+        $poller->get('/_pid');
+
+        if ($call->ready) {
+            $refused = $call->wait;
+            last;
+        }
+
+        push @calls, $call;
+    }
+
+    is($refused && "$refused->{status} $refused->{body}",
+       '503 {"error":{"code":"busy","message":"the log is full, and so is what '
+       . 'may wait for it"}}', 'the API refuses');
+
+    # Of a POST the beginning finds room, and the rest does not.  Clients take
+    # that for the end of their connection, and so does the session.
+    my $post = '42["e","' . $text x 2 . '"]';
+
+    is($eio->post_raw($post, http => $poller)->{status}, 503,
+       'so does a worker that has not the session');
+
+    $nginx->kill_worker('CONT', $workers[1]);
+
+    is(scalar(grep { $_->wait(20)->{status} !~ /^(?:200|503)\z/ } @calls), 0,
+       'what was taken is carried out');
+
+    $backend->wait(1, 10, sid => $polling->sid, type => 'disconnect');
+
+    is(join(' ', map { "$_->{json}{type} " . ($_->{json}{reason} // '') }
+                 webhooks_of($backend, $polling->sid)),
+       'connect  disconnect transport error', 'the session has ended');
+
     all_is_told($backend, 'all is told');
     $backend->reset;
 };
