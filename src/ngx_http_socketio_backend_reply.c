@@ -96,13 +96,17 @@ static ngx_http_socketio_backend_phrase_t
 };
 
 
+/* Kept from one reply to the next; NULL: there is none, or it is in use. */
+
+static ngx_pool_t  *ngx_http_socketio_backend_reply_pool;
+
+
 ngx_int_t
 ngx_http_socketio_backend_reply_init(ngx_http_socketio_reply_t *reply,
     ngx_http_socketio_peer_t *peer, ngx_str_t *body)
 {
     u_char     *p, *last;
     ngx_int_t   rc;
-    ngx_str_t   value;
 
     ngx_memzero(reply, sizeof(ngx_http_socketio_reply_t));
 
@@ -122,40 +126,51 @@ ngx_http_socketio_backend_reply_init(ngx_http_socketio_reply_t *reply,
         return NGX_OK;
     }
 
-    rc = ngx_http_socketio_parse_text(&reply->parse, body, &value);
+    rc = ngx_http_socketio_parse_object(&reply->parse, body,
+                                        ngx_http_socketio_backend_reply_names,
+                                        NGX_HTTP_SOCKETIO_REPLY_MEMBERS,
+                                        reply->members);
     if (rc != NGX_OK) {
+        ngx_memzero(reply->members, sizeof(reply->members));
         return rc;
     }
 
-    if (ngx_sio_json_type(&value) != NGX_SIO_JSON_OBJECT) {
-        ngx_str_set(&reply->parse.error, "not an object");
-        return NGX_DECLINED;
-    }
+    reply->parse.pool = ngx_http_socketio_backend_reply_pool;
+    ngx_http_socketio_backend_reply_pool = NULL;
 
-    reply->parse.pool = ngx_create_pool(NGX_HTTP_SOCKETIO_BACKEND_REPLY_POOL,
-                                        ngx_http_socketio_backend_log(peer));
     if (reply->parse.pool == NULL) {
-        return NGX_ERROR;
+        reply->parse.pool = ngx_create_pool(
+                                          NGX_HTTP_SOCKETIO_BACKEND_REPLY_POOL,
+                                          ngx_cycle->log);
+        if (reply->parse.pool == NULL) {
+            return NGX_ERROR;
+        }
     }
 
-    /* the pool outlives what that log is good for */
-
-    reply->parse.pool->log = ngx_cycle->log;
-
-    ngx_http_socketio_parse_members(&value,
-                                    ngx_http_socketio_backend_reply_names,
-                                    NGX_HTTP_SOCKETIO_REPLY_MEMBERS,
-                                    reply->members);
     return NGX_OK;
 }
 
 
+/* The pool serves the next reply, unless this one was large. */
+
 void
 ngx_http_socketio_backend_reply_done(ngx_http_socketio_reply_t *reply)
 {
-    if (reply->parse.pool) {
-        ngx_destroy_pool(reply->parse.pool);
+    ngx_pool_t  *pool;
+
+    pool = reply->parse.pool;
+
+    if (pool == NULL) {
+        return;
     }
+
+    if (ngx_http_socketio_backend_reply_pool || pool->d.next) {
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    ngx_reset_pool(pool);
+    ngx_http_socketio_backend_reply_pool = pool;
 }
 
 

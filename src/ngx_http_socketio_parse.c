@@ -86,6 +86,27 @@ ngx_http_socketio_parse_text(ngx_http_socketio_parse_t *p, ngx_str_t *text,
 
 
 ngx_int_t
+ngx_http_socketio_parse_object(ngx_http_socketio_parse_t *p, ngx_str_t *text,
+    const ngx_str_t *names, ngx_uint_t n, ngx_str_t *values)
+{
+    if (!ngx_sio_utf8_valid(text->data, text->len)) {
+        return ngx_http_socketio_parse_fail(p, NULL, "the text is not UTF-8");
+    }
+
+    if (ngx_sio_json_members(text, NGX_HTTP_SOCKETIO_MAX_DEPTH, names, n,
+                             values)
+        != NGX_OK)
+    {
+        return ngx_http_socketio_parse_fail(p, NULL, "the text is not an "
+                                            "object in JSON, or nested too "
+                                            "deeply");
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_socketio_parse_emit(ngx_http_socketio_parse_t *p, ngx_str_t *object,
     ngx_http_socketio_emit_t *emit)
 {
@@ -376,28 +397,12 @@ void
 ngx_http_socketio_parse_members(ngx_str_t *object, const ngx_str_t *names,
     ngx_uint_t n, ngx_str_t *values)
 {
-    ngx_str_t            key, value, name;
-    ngx_uint_t           i;
-    ngx_sio_json_iter_t  it;
+    /* what the scanner has handed out is well-formed */
 
-    ngx_memzero(values, n * sizeof(ngx_str_t));
-
-    if (ngx_sio_json_type(object) != NGX_SIO_JSON_OBJECT) {
-        return;
-    }
-
-    ngx_sio_json_iter(&it, object);
-
-    while (ngx_sio_json_member(&it, &key, &value) == NGX_OK) {
-
-        for (i = 0; i < n; i++) {
-            name = names[i];
-
-            if (ngx_sio_json_string_equal(&key, &name)) {
-                values[i] = value;
-                break;
-            }
-        }
+    if (ngx_sio_json_members(object, NGX_SIO_JSON_MAX_DEPTH, names, n, values)
+        != NGX_OK)
+    {
+        ngx_memzero(values, n * sizeof(ngx_str_t));
     }
 }
 

@@ -65,12 +65,19 @@ typedef struct {
  *   NGX_DECLINED  the text is wrong; p->error says how
  *   NGX_ERROR     no memory
  *
- * All but the first take slices that came from the first.
+ * All but the first two take slices that came from them.
  */
 
 /* A whole body: UTF-8, one value, bounded in depth. */
 ngx_int_t ngx_http_socketio_parse_text(ngx_http_socketio_parse_t *p,
     ngx_str_t *text, ngx_str_t *value);
+
+/*
+ * The same where it has to be an object: values[i] becomes the raw value of
+ * the member names[i], empty if there is none.
+ */
+ngx_int_t ngx_http_socketio_parse_object(ngx_http_socketio_parse_t *p,
+    ngx_str_t *text, const ngx_str_t *names, ngx_uint_t n, ngx_str_t *values);
 
 /*
  * {"event", "args", "to", "except", "namespace", "broadcast", "volatile",

@@ -47,6 +47,8 @@ static u_char *ngx_sio_json_number(u_char *p, u_char *end);
 static u_char *ngx_sio_json_literal(u_char *p, u_char *end, const char *word,
     size_t len);
 static void ngx_sio_json_comma(ngx_sio_json_iter_t *it);
+static void ngx_sio_json_assign(ngx_str_t *key, ngx_str_t *value,
+    const ngx_str_t *names, ngx_uint_t n, ngx_str_t *values);
 static size_t ngx_sio_json_decode(u_char *dst, ngx_str_t *string);
 static u_char *ngx_sio_json_char(u_char *p, u_char *end, uint32_t *code);
 static u_char *ngx_sio_json_unicode(u_char *p, u_char *end, uint32_t *code);
@@ -304,6 +306,57 @@ ngx_sio_json_find(ngx_str_t *object, const char *name, ngx_str_t *value)
 }
 
 
+ngx_int_t
+ngx_sio_json_members(ngx_str_t *text, ngx_uint_t depth, const ngx_str_t *names,
+    ngx_uint_t n, ngx_str_t *values)
+{
+    u_char     *p, *end;
+    ngx_str_t   token, key, value;
+
+    p = text->data;
+    end = text->data + text->len;
+
+    ngx_memzero(values, n * sizeof(ngx_str_t));
+
+    if (depth == 0
+        || ngx_sio_json_token(&p, end, &token) != NGX_OK
+        || token.data[0] != '{'
+        || ngx_sio_json_token(&p, end, &key) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    while (key.data[0] != '}') {
+
+        if (key.data[0] != '"'
+            || ngx_sio_json_token(&p, end, &token) != NGX_OK
+            || token.data[0] != ':'
+            || ngx_sio_json_value(&p, end, depth - 1, &value) != NGX_OK
+            || ngx_sio_json_token(&p, end, &token) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+
+        ngx_sio_json_assign(&key, &value, names, n, values);
+
+        if (token.data[0] == '}') {
+            break;
+        }
+
+        /* a comma is not the last one */
+
+        if (token.data[0] != ','
+            || ngx_sio_json_token(&p, end, &key) != NGX_OK
+            || key.data[0] == '}')
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    return ngx_sio_json_space(p, end) == end ? NGX_OK : NGX_DECLINED;
+}
+
+
 size_t
 ngx_sio_json_string_length(ngx_str_t *string)
 {
@@ -331,6 +384,13 @@ ngx_sio_json_string_equal(ngx_str_t *string, ngx_str_t *plain)
 
     p = string->data + 1;
     end = string->data + string->len - 1;
+
+    /* escapes make it longer, so as long as the other it has none */
+
+    if ((size_t) (end - p) <= plain->len) {
+        return (size_t) (end - p) == plain->len
+               && ngx_memcmp(p, plain->data, plain->len) == 0;
+    }
 
     q = plain->data;
     last = plain->data + plain->len;
@@ -757,6 +817,28 @@ ngx_sio_json_comma(ngx_sio_json_iter_t *it)
 
     if (it->pos < it->end && *it->pos == ',') {
         it->pos++;
+    }
+}
+
+
+/* To the name that it has, if that is one of n. */
+
+static void
+ngx_sio_json_assign(ngx_str_t *key, ngx_str_t *value, const ngx_str_t *names,
+    ngx_uint_t n, ngx_str_t *values)
+{
+    ngx_str_t   name;
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+        name = names[i];
+
+        /* escapes only make it longer */
+
+        if (key->len >= name.len + 2 && ngx_sio_json_string_equal(key, &name)) {
+            values[i] = *value;
+            return;
+        }
     }
 }
 

@@ -154,6 +154,41 @@ static ngx_sio_test_case_t  finds[] = {
 };
 
 
+static ngx_sio_test_case_t  members[] = {
+    { "both",        ngx_string("{\"a\":0,\"key\":1,\"k\":[]}"),
+      "(1)([])" },
+    { "blanks",      ngx_string(" {\t\"k\" : 2\n, \"b\":3 } "),    "()(2)"   },
+    { "one only",    ngx_string("{\"key\":{\"k\":1}}"),
+      "({\"k\":1})()" },
+    { "none",        ngx_string("{}"),                             "()()"    },
+    { "none, with a blank", ngx_string("{ }"),                     "()()"    },
+    { "others",      ngx_string("{\"keys\":1,\"ke\":2,\"\":3}"),   "()()"    },
+    { "escaped",     ngx_string("{\"\\u006b\":1,\"k\\u0065y\":2}"),
+      "(2)(1)" },
+    { "the last counts", ngx_string("{\"k\":1,\"\\u006b\":2}"),    "()(2)"   },
+    { "as deep as allowed",
+      ngx_string("{\"k\":[[[]]]}"),                              "()([[[]]])" },
+    { "too deep",    ngx_string("{\"k\":[[[[]]]]}"),               "!" },
+    { "an array",    ngx_string("[\"k\",1]"),                      "!" },
+    { "a string",    ngx_string("\"k\""),                          "!" },
+    { "empty",       ngx_string(""),                               "!" },
+    { "only a bracket", ngx_string("{"),                           "!" },
+    { "no end",      ngx_string("{\"k\":1"),                       "!" },
+    { "no value",    ngx_string("{\"k\":}"),                       "!" },
+    { "no colon",    ngx_string("{\"k\" 1}"),                      "!" },
+    { "no name",     ngx_string("{1:1}"),                          "!" },
+    { "no comma",    ngx_string("{\"k\":1 \"key\":2}"),            "!" },
+    { "a comma at the end",   ngx_string("{\"k\":1,}"),            "!" },
+    { "a comma at the start", ngx_string("{,\"k\":1}"),            "!" },
+    { "only a comma",         ngx_string("{,}"),                   "!" },
+    { "closed as an array",   ngx_string("{\"k\":1]"),             "!" },
+    { "an object in the way", ngx_string("{\"k\":1{\"k\":2}"),     "!" },
+    { "a value that is none", ngx_string("{\"a\":[1,]}"),          "!" },
+    { "something behind it",  ngx_string("{\"k\":1}{}"),           "!" },
+    { "a NUL behind it",      ngx_string("{\"k\":1}\0"),           "!" },
+};
+
+
 static ngx_sio_test_case_t  strings[] = {
     { "empty",                    ngx_string("\"\""),          ""            },
     { "plain",                    ngx_string("\"abc\""),       "abc"         },
@@ -351,6 +386,26 @@ test_walk(ngx_str_t *in)
     }
 
     ngx_sio_test_out(rc == NGX_DONE ? "." : "!");
+}
+
+
+static void
+test_members(ngx_str_t *in)
+{
+    ngx_str_t  values[2];
+
+    static const ngx_str_t  names[] = { ngx_string("key"), ngx_string("k") };
+
+    if (ngx_sio_json_members(in, 4, names, 2, values) != NGX_OK) {
+        ngx_sio_test_out("!");
+        return;
+    }
+
+    ngx_sio_test_out("(");
+    ngx_sio_test_str(&values[0]);
+    ngx_sio_test_out(")(");
+    ngx_sio_test_str(&values[1]);
+    ngx_sio_test_out(")");
 }
 
 
@@ -587,6 +642,7 @@ main(void)
     ngx_sio_test_table(inputs, "text", texts, test_text);
     ngx_sio_test_table(inputs, "walk", walks, test_walk);
     ngx_sio_test_table(inputs, "find", finds, test_find);
+    ngx_sio_test_table(inputs, "members", members, test_members);
     ngx_sio_test_table(inputs, "string", strings, test_string);
     ngx_sio_test_table(inputs, "equal", equals, test_equal);
     ngx_sio_test_table(inputs, "uint", uints, test_uint);
