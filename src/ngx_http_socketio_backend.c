@@ -620,7 +620,7 @@ ngx_http_socketio_backend_start(ngx_http_socketio_peer_t *peer,
     /* it leaves in the next turn, so a sibling cannot count less than we */
 
     if (peer->journal) {
-        (void) ngx_http_socketio_backend_journal_write(peer);
+        ngx_http_socketio_backend_journal_count(peer);
     }
 
     return NGX_OK;

@@ -4,9 +4,8 @@
  * webhook.  It is made before the connect webhook leaves, and removed when
  * the disconnect webhook was answered or given up.
  *
- * Written before every webhook, since its number in the sequence is taken from
- * then on, and when the application changes user or state, or the reason of
- * the end becomes known.
+ * Written when the application changes user or state, or the reason of the end
+ * becomes known; its number alone before every webhook, which takes it.
  */
 
 #include "ngx_http_socketio_peer.h"
@@ -115,6 +114,20 @@ ngx_http_socketio_backend_journal_write(ngx_http_socketio_peer_t *peer)
     }
 
     return NGX_ERROR;
+}
+
+
+void
+ngx_http_socketio_backend_journal_count(ngx_http_socketio_peer_t *peer)
+{
+    ngx_sio_journal_t  *journal;
+
+    journal = ngx_sio_hub_journal(peer->worker->hub);
+
+    (void) ngx_sio_journal_poke(journal, peer->journal,
+                                offsetof(ngx_http_socketio_backend_record_t,
+                                         seq),
+                                peer->seq);
 }
 
 

@@ -309,6 +309,9 @@ ngx_uint_t ngx_http_socketio_backend_kept(ngx_http_socketio_peer_t *peer,
  */
 ngx_int_t ngx_http_socketio_backend_journal_write(
     ngx_http_socketio_peer_t *peer);
+
+/* Brings the number of its next webhook up to date in its record. */
+void ngx_http_socketio_backend_journal_count(ngx_http_socketio_peer_t *peer);
 void ngx_http_socketio_backend_journal_remove(ngx_http_socketio_peer_t *peer);
 
 

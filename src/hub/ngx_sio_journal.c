@@ -150,6 +150,35 @@ ngx_sio_journal_update(ngx_sio_journal_t *j, uint64_t id, ngx_str_t *parts,
 
 
 ngx_int_t
+ngx_sio_journal_poke(ngx_sio_journal_t *j, uint64_t id, size_t offset,
+    uint32_t n)
+{
+    size_t                     length;
+    ngx_sio_journal_block_t   *b;
+    ngx_sio_journal_record_t  *r;
+
+    r = ngx_sio_journal_find(j, id);
+    if (r == NULL) {
+        return NGX_DECLINED;
+    }
+
+    length = ngx_min((r->body & 0xffffffff), NGX_SIO_JOURNAL_DATA);
+
+    if (offset % sizeof(uint32_t)
+        || length < sizeof(uint32_t) || offset > length - sizeof(uint32_t))
+    {
+        return NGX_DECLINED;
+    }
+
+    b = &j->blocks[(r->body >> 32) - 1];
+
+    __atomic_store_n((uint32_t *) (b->data + offset), n, __ATOMIC_RELEASE);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_sio_journal_chown(ngx_sio_journal_t *j, uint64_t id,
     ngx_sio_hub_addr_t owner)
 {

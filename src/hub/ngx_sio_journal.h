@@ -19,7 +19,7 @@
  * refers to.  Owner dies: its records stay until a sibling takes them.
  * Reload: they stay.  Full: NGX_BUSY, nothing changed.
  *
- * All functions take the lock of the zone themselves.
+ * All functions but poke() take the lock of the zone themselves.
  */
 
 
@@ -76,6 +76,16 @@ ngx_int_t ngx_sio_journal_insert(ngx_sio_journal_t *j,
  */
 ngx_int_t ngx_sio_journal_update(ngx_sio_journal_t *j, uint64_t id,
     ngx_str_t *parts, ngx_uint_t nparts);
+
+/*
+ * Stores a number over four octets of the caller's own record, without the
+ * lock: one store, which is there or is not.
+ *
+ *   NGX_OK
+ *   NGX_DECLINED  no such record, or not a multiple of four in its first block
+ */
+ngx_int_t ngx_sio_journal_poke(ngx_sio_journal_t *j, uint64_t id,
+    size_t offset, uint32_t n);
 
 /* NGX_OK; NGX_DECLINED: no such record; NGX_ERROR: the lock is broken */
 ngx_int_t ngx_sio_journal_chown(ngx_sio_journal_t *j, uint64_t id,

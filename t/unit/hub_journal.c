@@ -215,6 +215,68 @@ records(void)
 }
 
 
+static uint32_t
+word(uint64_t id, size_t offset)
+{
+    size_t    length;
+    uint32_t  cursor, n;
+    uint64_t  found;
+
+    cursor = 0;
+
+    while (ngx_sio_journal_take(&j, &cursor, matches, NULL, worker(1), copy,
+                                &found, &length)
+           == NGX_OK)
+    {
+        if (found == id && offset + 4 <= length) {
+            memcpy(&n, copy + offset, 4);
+            return n;
+        }
+    }
+
+    return ~0;
+}
+
+
+static void
+pokes(void)
+{
+    size_t      last;
+    uint64_t    id, longer;
+    ngx_uint_t  chunks;
+
+    open_journal("pokes");
+
+    (void) insert(1, 8, 5, &id);
+    (void) insert(1, 3000, 5, &longer);
+
+    hub_test_ok(ngx_sio_journal_poke(&j, id, 4, 77) == NGX_OK
+                && word(id, 4) == 77 && word(id, 0) == 8
+                && count(1, 1, &chunks) == 2,
+                "a number is stored over one");
+    hub_test_ok(ngx_sio_journal_poke(&j, id, 8, 1) == NGX_DECLINED
+                && ngx_sio_journal_poke(&j, id, 2, 1) == NGX_DECLINED
+                && ngx_sio_journal_poke(&j, id, ~(size_t) 3, 1) == NGX_DECLINED
+                && word(id, 4) == 77, "not behind the end, not across others");
+
+    last = 256 - 2 * sizeof(uint32_t) - 4;
+
+    hub_test_ok(ngx_sio_journal_poke(&j, longer, last, 99) == NGX_OK
+                && word(longer, last) == 99
+                && ngx_sio_journal_poke(&j, longer, last + 4, 1)
+                   == NGX_DECLINED, "in the first block");
+
+    (void) update(id, 3000, 9);
+    hub_test_ok(ngx_sio_journal_poke(&j, id, 4, 78) == NGX_OK
+                && word(id, 4) == 78, "also of a body that is new");
+
+    (void) ngx_sio_journal_remove(&j, id);
+    hub_test_ok(ngx_sio_journal_poke(&j, id, 4, 1) == NGX_DECLINED
+                && ngx_sio_journal_poke(&j, 0, 4, 1) == NGX_DECLINED,
+                "not in a record that is gone");
+}
+
+
 static void
 fills(void)
 {
@@ -379,6 +441,7 @@ main(void)
     srandom(getpid());
 
     records();
+    pokes();
     fills();
     killed();
 
