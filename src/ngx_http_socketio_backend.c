@@ -21,8 +21,6 @@ static ngx_int_t ngx_http_socketio_backend_start(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_item_t *item);
 static void ngx_http_socketio_backend_id(ngx_http_socketio_flight_t *flight);
 static void ngx_http_socketio_backend_ctx(ngx_http_socketio_flight_t *flight);
-static ngx_int_t ngx_http_socketio_backend_name(
-    ngx_http_socketio_flight_t *flight, ngx_str_t *event);
 static void ngx_http_socketio_backend_flight_free(
     ngx_http_socketio_flight_t *flight);
 static u_char *ngx_http_socketio_backend_copy_str(u_char *p, ngx_str_t *dst,
@@ -637,43 +635,32 @@ ngx_http_socketio_flight_t *
 ngx_http_socketio_backend_flight(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_item_t *item)
 {
+    u_char                      *last;
+    ngx_str_t                   *event;
     ngx_http_socketio_flight_t  *flight;
 
-    flight = ngx_calloc(sizeof(ngx_http_socketio_flight_t),
-                        ngx_http_socketio_backend_log(peer));
+    event = &item->event;
+
+    /* the name is not longer than what it is decoded from */
+
+    flight = ngx_alloc(sizeof(ngx_http_socketio_flight_t) + event->len,
+                       ngx_http_socketio_backend_log(peer));
     if (flight == NULL) {
         return NULL;
     }
+
+    ngx_memzero(flight, sizeof(ngx_http_socketio_flight_t));
 
     flight->peer = peer;
     flight->type = item->type;
     flight->id = item->id;
     flight->seq = peer->seq;
 
-    if (ngx_http_socketio_backend_name(flight, &item->event) != NGX_OK) {
-        ngx_free(flight);
-        return NULL;
-    }
-
-    return flight;
-}
-
-
-static ngx_int_t
-ngx_http_socketio_backend_name(ngx_http_socketio_flight_t *flight,
-    ngx_str_t *event)
-{
-    u_char  *last;
-
     if (event->len == 0) {
-        return NGX_OK;
+        return flight;
     }
 
-    flight->event.data = ngx_alloc(event->len,
-                                   ngx_http_socketio_backend_log(flight->peer));
-    if (flight->event.data == NULL) {
-        return NGX_ERROR;
-    }
+    flight->event.data = (u_char *) (flight + 1);
 
     if (ngx_sio_json_type(event) == NGX_SIO_JSON_STRING) {
         last = ngx_sio_json_string_write(flight->event.data, event);
@@ -684,7 +671,7 @@ ngx_http_socketio_backend_name(ngx_http_socketio_flight_t *flight,
 
     flight->event.len = last - flight->event.data;
 
-    return NGX_OK;
+    return flight;
 }
 
 
@@ -785,7 +772,7 @@ ngx_http_socketio_backend_flight_free(ngx_http_socketio_flight_t *flight)
         ngx_free(flight->hook.body.data);
     }
 
-    if (flight->event.data) {
+    if (flight->remote && flight->event.data) {
         ngx_free(flight->event.data);
     }
 

@@ -1,7 +1,7 @@
 
 /*
- * The JSON of a webhook.  It is run twice, once to measure and once to write,
- * so that both cannot disagree.
+ * The JSON of a webhook.  Its length is guessed, nearly always well enough, and
+ * grows where many characters have to be escaped.
  */
 
 #include "ngx_http_socketio_peer.h"
@@ -11,9 +11,14 @@
 #include "ngx_sio_utf8.h"
 
 
+/* octets of what stands in each webhook, ids and punctuation */
+#define NGX_HTTP_SOCKETIO_BACKEND_BODY  256
+
+
 typedef struct {
-    u_char                      *pos;       /* NULL while measuring */
-    size_t                       len;
+    u_char                      *start;     /* allocated */
+    u_char                      *pos;
+    u_char                      *end;
     ngx_log_t                   *log;
     unsigned                     failed:1;  /* too long, or no memory */
 } ngx_http_socketio_backend_body_t;
@@ -50,31 +55,43 @@ ngx_int_t
 ngx_http_socketio_backend_body(ngx_http_socketio_flight_t *flight,
     ngx_http_socketio_item_t *item, ngx_str_t *body)
 {
-    ngx_http_socketio_backend_body_t  b;
+    size_t                             size;
+    ngx_uint_t                         i;
+    ngx_http_socketio_peer_t          *peer;
+    ngx_http_socketio_backend_body_t   b;
 
-    ngx_memzero(&b, sizeof(ngx_http_socketio_backend_body_t));
-    b.log = ngx_http_socketio_backend_log(flight->peer);
+    peer = flight->peer;
+
+    size = NGX_HTTP_SOCKETIO_BACKEND_BODY + peer->nsp_len + peer->user.len
+           + peer->memo.len + item->event.len + item->args.len
+           + item->token.len;
+
+    for (i = 0; i < item->nattachments; i++) {
+        size += ngx_sio_base64_length(item->attachments[i].len) + 3;
+    }
+
+    b.log = ngx_http_socketio_backend_log(peer);
+    b.failed = 0;
+
+    b.start = ngx_alloc(size, b.log);
+    if (b.start == NULL) {
+        return NGX_ERROR;
+    }
+
+    b.pos = b.start;
+    b.end = b.start + size;
 
     ngx_http_socketio_backend_body_write(&b, flight, item);
 
     if (b.failed) {
+        ngx_free(b.start);
         return NGX_ERROR;
     }
 
-    body->data = ngx_alloc(b.len, b.log);
-    if (body->data == NULL) {
-        return NGX_ERROR;
-    }
+    body->data = b.start;
+    body->len = b.pos - b.start;
 
-    b.pos = body->data;
-
-    ngx_http_socketio_backend_body_write(&b, flight, item);
-
-    body->len = b.pos - body->data;
-
-    /* a failure that is new leaves a text that is whole, but not JSON */
-
-    return b.failed ? NGX_ERROR : NGX_OK;
+    return NGX_OK;
 }
 
 
@@ -262,7 +279,7 @@ ngx_http_socketio_backend_body_attachments(
 
         len = ngx_sio_base64_length(octets->len);
 
-        if (ngx_http_socketio_backend_body_room(b, len) && b->pos) {
+        if (ngx_http_socketio_backend_body_room(b, len)) {
             b->pos = ngx_sio_base64_write(b->pos, octets->data, octets->len);
         }
 
@@ -279,7 +296,7 @@ static void
 ngx_http_socketio_backend_body_raw(ngx_http_socketio_backend_body_t *b,
     const u_char *p, size_t len)
 {
-    if (len && ngx_http_socketio_backend_body_room(b, len) && b->pos) {
+    if (len && ngx_http_socketio_backend_body_room(b, len)) {
         b->pos = ngx_cpymem(b->pos, p, len);
     }
 }
@@ -297,7 +314,7 @@ ngx_http_socketio_backend_body_text(ngx_http_socketio_backend_body_t *b,
 
     n = ngx_sio_json_escape_length(p, len);
 
-    if (ngx_http_socketio_backend_body_room(b, n) && b->pos) {
+    if (ngx_http_socketio_backend_body_room(b, n)) {
         b->pos = ngx_sio_json_escape(b->pos, p, len);
     }
 
@@ -340,30 +357,46 @@ static void
 ngx_http_socketio_backend_body_number(ngx_http_socketio_backend_body_t *b,
     uint64_t n)
 {
-    if (ngx_http_socketio_backend_body_room(b, ngx_sio_json_uint_length(n))
-        && b->pos)
-    {
+    if (ngx_http_socketio_backend_body_room(b, NGX_INT64_LEN)) {
         b->pos = ngx_sio_json_uint_write(b->pos, n);
     }
 }
 
 
-/* Whether there is room; while measuring this makes it. */
+/* Whether there is room for so much; makes it if it can. */
 
 static ngx_uint_t
 ngx_http_socketio_backend_body_room(ngx_http_socketio_backend_body_t *b,
     size_t len)
 {
-    if (b->pos) {
+    u_char  *start;
+    size_t   used, size;
+
+    if (len <= (size_t) (b->end - b->pos)) {
         return !b->failed;
     }
 
-    if (b->failed || len > NGX_MAX_SIZE_T_VALUE - b->len) {
+    used = b->pos - b->start;
+
+    if (b->failed || len > NGX_MAX_SIZE_T_VALUE / 2 - used) {
         b->failed = 1;
         return 0;
     }
 
-    b->len += len;
+    size = 2 * (used + len);
+
+    start = ngx_alloc(size, b->log);
+    if (start == NULL) {
+        b->failed = 1;
+        return 0;
+    }
+
+    ngx_memcpy(start, b->start, used);
+    ngx_free(b->start);
+
+    b->start = start;
+    b->pos = start + used;
+    b->end = start + size;
 
     return 1;
 }

@@ -536,7 +536,9 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
 
     hook->state = state;
 
-    if (ngx_http_socketio_hook_pick() || !ngx_queue_empty(&w->stopped)) {
+    if (!w->turn.posted
+        && (ngx_http_socketio_hook_pick() || !ngx_queue_empty(&w->stopped)))
+    {
         ngx_post_event(&w->turn, &ngx_posted_events);
     }
 }
@@ -826,9 +828,15 @@ ngx_http_socketio_hook_headers(ngx_http_socketio_hook_t *hook,
     ngx_str_t                     timestamp, signature;
     ngx_http_socketio_request_t  *rq;
 
-    static ngx_str_t  id_name = ngx_string("webhook-id");
-    static ngx_str_t  timestamp_name = ngx_string("webhook-timestamp");
-    static ngx_str_t  signature_name = ngx_string("webhook-signature");
+    static ngx_http_socketio_request_name_t  id_name = {
+        ngx_string("webhook-id"), 0
+    };
+    static ngx_http_socketio_request_name_t  timestamp_name = {
+        ngx_string("webhook-timestamp"), 0
+    };
+    static ngx_http_socketio_request_name_t  signature_name = {
+        ngx_string("webhook-signature"), 0
+    };
 
     rq = hook->request;
 

@@ -83,7 +83,8 @@ typedef struct {
     ngx_sio_hub_addr_t            from;        /* remote: who passes the outcome
                                                   on to us */
     ngx_sio_hub_addr_t            to;          /* MOVED: whom to pass it to */
-    ngx_str_t                     event;       /* the name, allocated */
+    ngx_str_t                     event;       /* the name, allocated with
+                                                  this, or if remote alone */
     ngx_str_t                     reply;       /* the outcome, while it waits
                                                   for room in the log */
 } ngx_http_socketio_flight_t;

@@ -14,10 +14,15 @@ static ngx_int_t ngx_http_socketio_request_headers(
     ngx_http_socketio_origin_t *o, ngx_http_request_t *r);
 static ngx_uint_t ngx_http_socketio_request_listed(ngx_str_t *names,
     ngx_str_t *name);
-static ngx_table_elt_t *ngx_http_socketio_request_set(ngx_http_request_t *r,
-    ngx_table_elt_t *h, ngx_str_t *name, ngx_str_t *value);
+static ngx_table_elt_t *ngx_http_socketio_request_named(ngx_http_request_t *r,
+    ngx_http_socketio_request_name_t *name, ngx_str_t *value);
+static ngx_table_elt_t *ngx_http_socketio_request_set(ngx_table_elt_t *h,
+    ngx_str_t *name, ngx_uint_t hash, ngx_str_t *value);
 static ngx_int_t ngx_http_socketio_request_line(ngx_http_request_t *r);
 static ngx_http_socketio_request_t *ngx_http_socketio_request_take(void);
+static ngx_pool_t *ngx_http_socketio_request_pool(size_t size,
+    ngx_log_t *log);
+static void ngx_http_socketio_request_pool_free(ngx_pool_t *pool);
 static void ngx_http_socketio_request_connect(ngx_http_socketio_request_t *rq,
     ngx_http_socketio_origin_t *o);
 static ngx_int_t ngx_http_socketio_request_post(
@@ -36,7 +41,21 @@ static u_char *ngx_http_socketio_request_log_nothing(ngx_http_request_t *r,
     ngx_http_request_t *sr, u_char *buf, size_t len);
 
 
+/* pools that are kept for the next requests */
+#define NGX_HTTP_SOCKETIO_REQUEST_POOLS   32
+
+/* one of more blocks was of a request that was larger than most */
+#define NGX_HTTP_SOCKETIO_REQUEST_BLOCKS  4
+
+
 static ngx_http_socketio_request_t  *ngx_http_socketio_request_unused;
+
+
+/* Pools of requests that are over; the one that is in the caches comes last. */
+
+static ngx_pool_t  *ngx_http_socketio_request_pools[
+                                           NGX_HTTP_SOCKETIO_REQUEST_POOLS];
+static ngx_uint_t   ngx_http_socketio_request_npools;
 
 
 static ngx_str_t  ngx_http_socketio_request_post_method = ngx_string("POST");
@@ -84,11 +103,15 @@ static ngx_str_t  ngx_http_socketio_request_typed[] = {
 ngx_http_socketio_request_t *
 ngx_http_socketio_request_create(ngx_http_socketio_origin_t *o, void *ctx)
 {
-    ngx_str_t                     name, value;
     ngx_pool_t                   *pool;
     ngx_http_request_t           *r;
     ngx_http_core_srv_conf_t     *cscf;
     ngx_http_socketio_request_t  *rq;
+
+    static ngx_str_t  value = ngx_string("application/json");
+    static ngx_http_socketio_request_name_t  name = {
+        ngx_string("content-type"), 0
+    };
 
     rq = ngx_http_socketio_request_take();
     if (rq == NULL) {
@@ -99,7 +122,7 @@ ngx_http_socketio_request_create(ngx_http_socketio_origin_t *o, void *ctx)
 
     cscf = o->srv_conf[ngx_http_core_module.ctx_index];
 
-    pool = ngx_create_pool(cscf->request_pool_size, &rq->log);
+    pool = ngx_http_socketio_request_pool(cscf->request_pool_size, &rq->log);
     if (pool == NULL) {
         ngx_http_socketio_request_free(rq);
         return NULL;
@@ -127,18 +150,12 @@ ngx_http_socketio_request_create(ngx_http_socketio_origin_t *o, void *ctx)
     r->method_name = ngx_http_socketio_request_post_method;
     r->write_event_handler = ngx_http_socketio_request_done;
 
-    ngx_str_set(&name, "content-type");
-    ngx_str_set(&value, "application/json");
-
-    r->headers_in.content_type = ngx_list_push(&r->headers_in.headers);
-
+    r->headers_in.content_type = ngx_http_socketio_request_named(r, &name,
+                                                                 &value);
     if (r->headers_in.content_type == NULL) {
         ngx_http_socketio_request_free(rq);
         return NULL;
     }
-
-    (void) ngx_http_socketio_request_set(r, r->headers_in.content_type, &name,
-                                         &value);
 
     return rq;
 }
@@ -146,18 +163,10 @@ ngx_http_socketio_request_create(ngx_http_socketio_origin_t *o, void *ctx)
 
 ngx_int_t
 ngx_http_socketio_request_header(ngx_http_socketio_request_t *rq,
-    ngx_str_t *name, ngx_str_t *value)
+    ngx_http_socketio_request_name_t *name, ngx_str_t *value)
 {
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&rq->main->headers_in.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) ngx_http_socketio_request_set(rq->main, h, name, value);
-
-    return NGX_OK;
+    return ngx_http_socketio_request_named(rq->main, name, value) ? NGX_OK
+                                                                  : NGX_ERROR;
 }
 
 
@@ -546,6 +555,10 @@ ngx_http_socketio_request_headers(ngx_http_socketio_origin_t *o,
     ngx_http_core_main_conf_t          *cmcf;
     ngx_http_socketio_origin_header_t   saved;
 
+    static ngx_http_socketio_request_name_t  host = {
+        ngx_string("host"), 0
+    };
+
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
     pos = 0;
 
@@ -555,12 +568,10 @@ ngx_http_socketio_request_headers(ngx_http_socketio_origin_t *o,
             continue;
         }
 
-        if (saved.name.len == sizeof("host") - 1
-            && ngx_memcmp(saved.name.data, "host", sizeof("host") - 1) == 0)
+        if (saved.name.len == host.name.len
+            && ngx_memcmp(saved.name.data, host.name.data, host.name.len) == 0)
         {
-            h = ngx_http_socketio_request_set(r,
-                                       ngx_list_push(&r->headers_in.headers),
-                                       &saved.name, &saved.value);
+            h = ngx_http_socketio_request_named(r, &host, &saved.value);
             if (h == NULL) {
                 return NGX_ERROR;
             }
@@ -581,7 +592,10 @@ ngx_http_socketio_request_headers(ngx_http_socketio_origin_t *o,
             h = ngx_palloc(r->pool, sizeof(ngx_table_elt_t));
         }
 
-        h = ngx_http_socketio_request_set(r, h, &saved.name, &saved.value);
+        h = ngx_http_socketio_request_set(h, &saved.name,
+                                          ngx_hash_key(saved.name.data,
+                                                       saved.name.len),
+                                          &saved.value);
         if (h == NULL) {
             return NGX_ERROR;
         }
@@ -594,8 +608,19 @@ ngx_http_socketio_request_headers(ngx_http_socketio_origin_t *o,
 
         hh = ngx_hash_find(&cmcf->headers_in_hash, h->hash, h->lowcase_key,
                            h->key.len);
+        if (hh == NULL) {
+            continue;
+        }
 
-        if (hh && hh->handler(r, h, hh->offset) != NGX_OK) {
+        if (hh->offset == offsetof(ngx_http_headers_in_t, user_agent)) {
+
+            /* what its handler looks for are browsers that want a workaround */
+
+            r->headers_in.user_agent = h;
+            continue;
+        }
+
+        if (hh->handler(r, h, hh->offset) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -619,11 +644,26 @@ ngx_http_socketio_request_listed(ngx_str_t *names, ngx_str_t *name)
 }
 
 
+/* NULL: no memory. */
+
+static ngx_table_elt_t *
+ngx_http_socketio_request_named(ngx_http_request_t *r,
+    ngx_http_socketio_request_name_t *name, ngx_str_t *value)
+{
+    if (name->hash == 0) {
+        name->hash = ngx_hash_key(name->name.data, name->name.len);
+    }
+
+    return ngx_http_socketio_request_set(ngx_list_push(&r->headers_in.headers),
+                                         &name->name, name->hash, value);
+}
+
+
 /* Fills an element just allocated; or not: NULL is let through. */
 
 static ngx_table_elt_t *
-ngx_http_socketio_request_set(ngx_http_request_t *r, ngx_table_elt_t *h,
-    ngx_str_t *name, ngx_str_t *value)
+ngx_http_socketio_request_set(ngx_table_elt_t *h, ngx_str_t *name,
+    ngx_uint_t hash, ngx_str_t *value)
 {
     if (h == NULL) {
         return NULL;
@@ -631,7 +671,7 @@ ngx_http_socketio_request_set(ngx_http_request_t *r, ngx_table_elt_t *h,
 
     ngx_sio_table_elt_init(h);
 
-    h->hash = ngx_hash_key(name->data, name->len);
+    h->hash = hash;
     h->key = *name;
     h->value = *value;
     h->lowcase_key = name->data;
@@ -685,6 +725,61 @@ ngx_http_socketio_request_take(void)
     ngx_memzero(rq, sizeof(ngx_http_socketio_request_t));
 
     return rq;
+}
+
+
+/* Which of several sizes it has, should locations differ, is no matter. */
+
+static ngx_pool_t *
+ngx_http_socketio_request_pool(size_t size, ngx_log_t *log)
+{
+    ngx_pool_t  *pool;
+
+    if (ngx_http_socketio_request_npools == 0) {
+        return ngx_create_pool(size, log);
+    }
+
+    pool = ngx_http_socketio_request_pools[--ngx_http_socketio_request_npools];
+    pool->log = log;
+
+    return pool;
+}
+
+
+/* As ngx_destroy_pool(), but that it keeps the blocks of a few. */
+
+static void
+ngx_http_socketio_request_pool_free(ngx_pool_t *pool)
+{
+    ngx_uint_t           n;
+    ngx_pool_t          *p;
+    ngx_pool_cleanup_t  *cln;
+
+    n = 0;
+
+    for (p = pool; p; p = p->d.next) {
+        n++;
+    }
+
+    if (n > NGX_HTTP_SOCKETIO_REQUEST_BLOCKS
+        || ngx_http_socketio_request_npools == NGX_HTTP_SOCKETIO_REQUEST_POOLS)
+    {
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    for (cln = pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler) {
+            cln->handler(cln->data);
+        }
+    }
+
+    pool->cleanup = NULL;
+    pool->log = ngx_cycle->log;
+
+    ngx_reset_pool(pool);
+
+    ngx_http_socketio_request_pools[ngx_http_socketio_request_npools++] = pool;
 }
 
 
@@ -905,8 +1000,6 @@ ngx_http_socketio_request_reap(ngx_http_request_t *r)
 static void
 ngx_http_socketio_request_free(ngx_http_socketio_request_t *rq)
 {
-    ngx_pool_t  *pool;
-
     if (rq->read.timer_set) {
         ngx_del_timer(&rq->read);
     }
@@ -929,10 +1022,8 @@ ngx_http_socketio_request_free(ngx_http_socketio_request_t *rq)
     rq->log_ctx.request = NULL;
     rq->log_ctx.current_request = NULL;
 
-    pool = rq->connection.pool;
-
-    if (pool) {
-        ngx_destroy_pool(pool);
+    if (rq->connection.pool) {
+        ngx_http_socketio_request_pool_free(rq->connection.pool);
     }
 
     rq->connection.pool = NULL;

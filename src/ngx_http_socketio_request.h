@@ -56,6 +56,14 @@ struct ngx_http_socketio_request_s {
 };
 
 
+/* The name of a header of ours; its hash is made once, in place. */
+
+typedef struct {
+    ngx_str_t                          name;   /* lower case */
+    ngx_uint_t                         hash;   /* 0: not yet */
+} ngx_http_socketio_request_name_t;
+
+
 /*
  * Makes a main request, POST, that shows the origin's variables; ctx becomes
  * the module's context of it (not of its subrequest, which a redirect would
@@ -67,11 +75,10 @@ ngx_http_socketio_request_t *ngx_http_socketio_request_create(
 
 /*
  * Adds a header that the subrequest's content handler sends along.  The
- * strings are borrowed until destroy(); the name is in lower case.
- * NGX_OK, NGX_ERROR.
+ * strings are borrowed until destroy().  NGX_OK, NGX_ERROR.
  */
 ngx_int_t ngx_http_socketio_request_header(ngx_http_socketio_request_t *rq,
-    ngx_str_t *name, ngx_str_t *value);
+    ngx_http_socketio_request_name_t *name, ngx_str_t *value);
 
 /*
  * POSTs body, JSON, to an internal location; uri begins with a slash and may

@@ -21,7 +21,7 @@ ngx_http_socketio_sign_id(u_char *id)
     u_char      *p;
     u_char       random[NGX_HTTP_SOCKETIO_SIGN_RANDOM];
     uint32_t     bits;
-    ngx_uint_t   i, n;
+    ngx_uint_t   i;
 
     static u_char  alphabet[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -32,18 +32,17 @@ ngx_http_socketio_sign_id(u_char *id)
 
     p = ngx_cpymem(id, "msg_", sizeof("msg_") - 1);
 
-    bits = 0;
-    n = 0;
+    for (i = 0; i < NGX_HTTP_SOCKETIO_SIGN_RANDOM - 1; i += 3) {
+        bits = random[i] << 16 | random[i + 1] << 8 | random[i + 2];
 
-    for (i = 0; i < NGX_HTTP_SOCKETIO_SIGN_RANDOM; i++) {
-        bits = bits << 8 | random[i];
-
-        for (n += 8; n >= 6; n -= 6) {
-            *p++ = alphabet[bits >> (n - 6) & 0x3f];
-        }
+        *p++ = alphabet[bits >> 18];
+        *p++ = alphabet[bits >> 12 & 0x3f];
+        *p++ = alphabet[bits >> 6 & 0x3f];
+        *p++ = alphabet[bits & 0x3f];
     }
 
-    *p = alphabet[bits << (6 - n) & 0x3f];
+    *p++ = alphabet[random[i] >> 2];
+    *p = alphabet[random[i] << 4 & 0x3f];
 
     return NGX_OK;
 }
