@@ -43,9 +43,14 @@ static void ngx_http_socketio_backend_body_octets(
     ngx_http_socketio_backend_body_t *b, const u_char *p, size_t len);
 static void ngx_http_socketio_backend_body_number(
     ngx_http_socketio_backend_body_t *b, uint64_t n);
-static ngx_uint_t ngx_http_socketio_backend_body_room(
+static ngx_uint_t ngx_http_socketio_backend_body_grow(
     ngx_http_socketio_backend_body_t *b, size_t len);
 
+
+/* whether there is room for so much; makes it if it can */
+#define ngx_http_socketio_backend_body_room(b, len)                           \
+    ((size_t) ((b)->end - (b)->pos) >= (len)                                  \
+     || ngx_http_socketio_backend_body_grow(b, len))
 
 #define ngx_http_socketio_backend_body_literal(b, text)                       \
     ngx_http_socketio_backend_body_raw(b, (u_char *) text, sizeof(text) - 1)
@@ -363,18 +368,12 @@ ngx_http_socketio_backend_body_number(ngx_http_socketio_backend_body_t *b,
 }
 
 
-/* Whether there is room for so much; makes it if it can. */
-
 static ngx_uint_t
-ngx_http_socketio_backend_body_room(ngx_http_socketio_backend_body_t *b,
+ngx_http_socketio_backend_body_grow(ngx_http_socketio_backend_body_t *b,
     size_t len)
 {
     u_char  *start;
     size_t   used, size;
-
-    if (len <= (size_t) (b->end - b->pos)) {
-        return !b->failed;
-    }
 
     used = b->pos - b->start;
 

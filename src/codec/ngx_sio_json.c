@@ -716,16 +716,22 @@ ngx_sio_json_string(u_char *p, u_char *end)
 static u_char *
 ngx_sio_json_plain(u_char *p, u_char *end)
 {
-    uint64_t  word;
+    uint64_t  word, found;
 
     while (end - p >= (ptrdiff_t) sizeof(uint64_t)) {
         ngx_memcpy(&word, p, sizeof(uint64_t));
 
-        if (ngx_sio_json_has_below(word, 0x20)
-            || ngx_sio_json_has(word, '"')
-            || ngx_sio_json_has(word, '\\'))
-        {
+        found = ngx_sio_json_has_below(word, 0x20)
+                | ngx_sio_json_has(word, '"')
+                | ngx_sio_json_has(word, '\\');
+
+        if (found) {
+#if (NGX_HAVE_LITTLE_ENDIAN)
+            /* the lowest bit is true, above it some may not be */
+            return p + __builtin_ctzll(found) / 8;
+#else
             break;
+#endif
         }
 
         p += sizeof(uint64_t);
