@@ -215,6 +215,7 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 
     if (w->bridge != NULL) {
         ngx_http_socketio_bridge_destroy(w->bridge);
+        w->bridge = NULL;
     }
 
     if (w->linger.timer_set) {

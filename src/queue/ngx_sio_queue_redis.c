@@ -82,6 +82,7 @@ struct ngx_sio_queue_s {
 
     ngx_sio_queue_stat_t        stat;
     unsigned                    publishing:1;   /* ready to */
+    unsigned                    proven:1;       /* took a message since UP */
 };
 
 
@@ -96,6 +97,7 @@ static ngx_int_t ngx_sio_queue_greet(ngx_sio_queue_t *q, ngx_sio_redis_t *r,
 static ngx_int_t ngx_sio_queue_greet_command(ngx_sio_queue_t *q,
     ngx_sio_redis_t *r, ngx_str_t *args, ngx_uint_t nargs, ngx_uint_t kind);
 static void ngx_sio_queue_ready(ngx_sio_queue_t *q);
+static void ngx_sio_queue_proven(ngx_sio_queue_t *q);
 static void ngx_sio_queue_broken(ngx_sio_redis_t *r, const char *why,
     ngx_err_t err);
 static void ngx_sio_queue_trouble(ngx_sio_queue_t *q, const char *why,
@@ -528,6 +530,24 @@ ngx_sio_queue_ready(ngx_sio_queue_t *q)
     }
 
     q->state = NGX_SIO_QUEUE_UP;
+    q->proven = 0;
+
+    ngx_sio_redis_expect(&q->subscriber, 0);
+
+    q->ops->up(q);
+}
+
+
+/* A server that takes messages is well; one may let in and refuse them. */
+
+static void
+ngx_sio_queue_proven(ngx_sio_queue_t *q)
+{
+    if (q->proven) {
+        return;
+    }
+
+    q->proven = 1;
     q->backoff = 0;
     q->stat.connects++;
 
@@ -537,10 +557,6 @@ ngx_sio_queue_ready(ngx_sio_queue_t *q)
                       &q->conf->url->shown);
         q->logged = 0;
     }
-
-    ngx_sio_redis_expect(&q->subscriber, 0);
-
-    q->ops->up(q);
 }
 
 
@@ -669,6 +685,15 @@ ngx_sio_queue_published(ngx_sio_redis_t *r, redisReply *reply)
 
     due = q->due[q->due_first];
 
+    /* ... which may have been asked before something else was published */
+
+    if (reply->type == REDIS_REPLY_STATUS
+        && (due.kind == NGX_SIO_QUEUE_PUBLISH
+            || due.kind == NGX_SIO_QUEUE_COUNT))
+    {
+        return;
+    }
+
     if (reply->type == REDIS_REPLY_ERROR && due.kind != NGX_SIO_QUEUE_WISH) {
         ngx_sio_queue_trouble(q, reply->str, reply->len, 0);
         ngx_sio_queue_wait(q);
@@ -689,6 +714,7 @@ ngx_sio_queue_published(ngx_sio_redis_t *r, redisReply *reply)
         break;
 
     case NGX_SIO_QUEUE_PUBLISH:
+        ngx_sio_queue_proven(q);
         q->stat.confirmed++;
         q->stat.delay = ngx_current_msec - due.since;
         q->ops->confirmed(q, due.tag);
