@@ -251,11 +251,17 @@ ngx_http_socketio_queue_init(ngx_conf_t *cf,
     ngx_http_socketio_main_conf_t *mcf)
 {
     ngx_uint_t                   i, k;
+    ngx_resolver_t              *resolver;
     ngx_http_socketio_zone_t   **zone;
     ngx_http_socketio_queue_t  **q;
     ngx_http_core_loc_conf_t    *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* without the directive nginx makes one that knows no servers */
+
+    resolver = (clcf->resolver != NULL && clcf->resolver->connections.nelts)
+               ? clcf->resolver : NULL;
 
     zone = mcf->zones.elts;
 
@@ -264,7 +270,7 @@ ngx_http_socketio_queue_init(ngx_conf_t *cf,
 
         for (k = 0; k < zone[i]->queues.nelts; k++) {
 
-            if (clcf->resolver == NULL
+            if (resolver == NULL
                 && ngx_sio_queue_url_resolve(cf, &q[k]->url) != NGX_OK)
             {
                 return NGX_CONF_ERROR;
@@ -272,7 +278,7 @@ ngx_http_socketio_queue_init(ngx_conf_t *cf,
 
             q[k]->conf.url = &q[k]->url;
             ngx_str_set(&q[k]->conf.name, "nginx");
-            q[k]->conf.resolver = clcf->resolver;
+            q[k]->conf.resolver = resolver;
             q[k]->conf.resolver_timeout
                 = clcf->resolver_timeout == NGX_CONF_UNSET_MSEC
                   ? 30000 : clcf->resolver_timeout;

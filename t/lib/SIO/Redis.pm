@@ -28,7 +28,8 @@ sub start {
 
     $self->{process} = SIO::Proc->spawn(
         [ $server, '--port', $self->{port}, '--bind', '127.0.0.1',
-          '--unixsocket', $self->socket, '--save', '', '--appendonly', 'no',
+          '--unixsocket', $self->socket, '--unixsocketperm', '777',
+          '--save', '', '--appendonly', 'no',
           '--dir', $self->{dir}, '--daemonize', 'no',
           '--logfile', "$self->{dir}/log", @{ $self->{args} } ],
         name => 'redis-server',

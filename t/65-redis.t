@@ -1,0 +1,410 @@
+#!/usr/bin/perl
+
+# Redis as it may be: not there yet, behind a password or TLS, on a socket,
+# stopped for a while, or something else altogether.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use IO::Socket::INET;
+use JSON::PP ();
+use POSIX ();
+use SIO::Client;
+use SIO::HTTP;
+use SIO::Nginx;
+use SIO::Proc;
+use SIO::Redis;
+use SIO::Util qw(free_port scale temp_dir wait_until);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $json = JSON::PP->new->utf8->canonical;
+
+
+sub host {
+    my ($url, %option) = @_;
+
+    return SIO::Nginx->new(
+        workers => 2,
+        http    => ($option{http} // '')
+                   . " socketio_message_queue $url channel=test;",
+        server  => <<'EOS')->start;
+        location /socket.io/ { socketio; }
+        location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+        location = /status { socketio_status; }
+EOS
+}
+
+
+sub emit {
+    my ($host, $n) = @_;
+
+    my $r = SIO::HTTP->new(port => $host->port, timeout => 5)->post(
+        '/_api/emit', $json->encode({ event => 'n', args => [$n] }));
+
+    return $json->decode($r->{body})->{matched};
+}
+
+
+sub status {
+    my ($host) = @_;
+
+    return SIO::HTTP->new(port => $host->port)->get('/status')->json;
+}
+
+
+sub up {
+    my ($host) = @_;
+
+    return $host->wait_log(qr/message queue .* is connected/, 20);
+}
+
+
+sub client {
+    my ($host) = @_;
+
+    return SIO::Client->connect(port => $host->port, timeout => 10,
+                                transport => 'websocket');
+}
+
+
+# Both hosts hear each other.
+
+sub together {
+    my ($name, @hosts) = @_;
+
+    my @clients = map { client($_) } @hosts;
+    my $n = 0;
+
+    ok(wait_until(20 * scale(), sub {
+        emit($_, ++$n) for @hosts;
+
+        my @heard = map { $_->event('n', 1) ? 1 : 0 } @clients;
+        while ($clients[0]->event('n', 0.1)) { $heard[0]++ }
+        while ($clients[1]->event('n', 0.1)) { $heard[1]++ }
+
+        return $heard[0] == 2 && $heard[1] == 2;
+    }), $name) or diag map { $_->log } @hosts;
+
+    $_->disconnect for @clients;
+}
+
+
+subtest 'addresses' => sub {
+    my $redis = SIO::Redis->new(args => [ '--requirepass', 'se/cret' ])
+        ->start;
+    my $port = $redis->port;
+
+    my $admin = sub {
+        my @words = @_;
+
+        my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port");
+
+        for my $command ([ 'AUTH', 'se/cret' ], \@words) {
+            print $socket '*', scalar(@$command), "\r\n",
+                map { '$' . length($_) . "\r\n$_\r\n" } @$command;
+            my $line = <$socket>;
+            die "@$command: $line" if $line !~ /^\+/;
+        }
+    };
+
+    # what the README says is enough
+    $admin->(qw(ACL SETUSER app on >pass resetchannels &test* -@all +publish
+                +subscribe +psubscribe +ping +client|setname +select
+                +pubsub|numsub));
+
+    my $first = host("redis://:se%2Fcret\@127.0.0.1:$port");
+
+    for my $case (
+        [ 'a user with few rights', "redis://app:pass\@127.0.0.1:$port" ],
+        [ 'a database', "redis://:se%2Fcret\@127.0.0.1:$port/7" ],
+        [ 'a socket', 'unix://:se%2Fcret@' . $redis->socket ],
+        [ 'a name', "redis://:se%2Fcret\@localhost:$port" ],
+    ) {
+        my ($name, $url) = @$case;
+        my $second = host($url);
+
+        together($name, $first, $second);
+        unlike($second->log, qr/cret|pass@/, 'the password is not in the log');
+        $second->stop;
+    }
+
+    for my $case (
+        [ 'a wrong password', "redis://:wrong\@127.0.0.1:$port",
+          qr/message queue redis:\/\/:\*\*\*\@127\.0\.0\.1:\d+: WRONGPASS/ ],
+        [ 'no password', "redis://127.0.0.1:$port", qr/NOAUTH/ ],
+        [ 'a user who may not publish', "redis://idle:x\@127.0.0.1:$port",
+          qr/NOPERM/ ],
+    ) {
+        my ($name, $url, $line) = @$case;
+
+        $admin->(qw(ACL SETUSER idle on >x allchannels -@all +subscribe +ping
+                    +client|setname));
+
+        my $host = host($url);
+
+        $host->allow(qr/message queue/);
+        ok($host->wait_log($line, 10), "$name is told") or diag $host->log;
+        is(emit($host, 1), 0, 'and does not matter to others');
+
+        sleep 2;
+        is(() = $host->log =~ /$line/g, 1, 'once');
+        $host->stop;
+    }
+
+    $first->stop;
+    $redis->stop;
+};
+
+
+subtest 'TLS' => sub {
+    my $dir = temp_dir();
+    my $port = free_port();
+
+    for my $command (
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem"
+        . ' -days 2 -subj /CN=authority',
+        "req -newkey rsa:2048 -nodes -keyout key.pem -out csr.pem"
+        . ' -subj /CN=localhost',
+        "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial"
+        . ' -days 2 -out cert.pem -extfile ext',
+    ) {
+        open my $ext, '>', "$dir/ext" or die $!;
+        print $ext "subjectAltName=DNS:localhost\n";
+        close $ext;
+
+        my $r = SIO::Proc->run([ 'openssl', split ' ', $command ],
+                               cwd => $dir);
+        $r->{status} == 0 or BAIL_OUT("openssl: $r->{err}");
+    }
+
+    my $redis = SIO::Redis->new(args => [
+        '--tls-port', $port, '--tls-cert-file', "$dir/cert.pem",
+        '--tls-key-file', "$dir/key.pem", '--tls-ca-cert-file', "$dir/ca.pem",
+        '--tls-auth-clients', 'no' ])->start;
+
+    my $plain = host($redis->url);
+    my $ca = "ssl_ca_certs=$dir/ca.pem";
+
+    for my $url ("rediss://localhost:$port?$ca",
+                 "rediss://127.0.0.1:$port?ssl_cert_reqs=none") {
+        my $host = host("'$url'");
+
+        together("$url is heard", $plain, $host);
+        $host->stop;
+    }
+
+    for my $case (
+        [ "rediss://localhost:$port", qr/self.signed|unable to get|verify/i ],
+        [ "rediss://127.0.0.1:$port?$ca", qr/for another host/ ],
+        [ 'rediss://127.0.0.1:' . $redis->port . "?$ca",
+          qr/TLS handshake failed|message queue/ ],
+    ) {
+        my ($url, $line) = @$case;
+        my $host = host("'$url'");
+
+        $host->allow(qr/message queue|SSL_do_handshake|certificate/);
+        ok($host->wait_log($line, 10), "$url is not trusted")
+            or diag $host->log;
+        is(status($host)->{queues}{up}{"$url test"}, 0, 'nor used');
+        $host->stop;
+    }
+
+    $plain->stop;
+    $redis->stop;
+};
+
+
+subtest 'not there yet' => sub {
+    my $redis = SIO::Redis->new;
+    my @hosts = map { host($redis->url) } 1, 2;
+
+    for my $host (@hosts) {
+        $host->allow(qr/message queue/);
+        ok($host->wait_log(qr/message queue .*: connect\(\) failed/, 10),
+           'it is said');
+    }
+
+    my $client = client($hosts[0]);
+    my $since = time;
+
+    is(emit($hosts[0], $_), 1, "own clients are served") for 1 .. 5;
+    is_deeply([ map { $client->event('n')->[1] } 1 .. 5 ], [ 1 .. 5 ],
+              'at once');
+
+    $client->disconnect;
+    $redis->start;
+    ok(up($_), 'and when it is there it is used') for @hosts;
+    together('by both', @hosts);
+
+    is(() = $hosts[0]->log =~ /connect\(\) failed/g, 1,
+       'that it was not is said once');
+
+    $_->stop for @hosts;
+    $redis->stop;
+};
+
+
+subtest 'stopped for a while' => sub {
+    my $redis = SIO::Redis->new->start;
+    my @hosts = map { host($redis->url) } 1, 2;
+
+    $_->allow(qr/message queue/) for @hosts;
+    together('before', @hosts);
+
+    my @clients = map { client($_) } @hosts;
+    my $n = 0;
+
+    emit($hosts[0], ++$n) for 1 .. 100;
+    $redis->signal('STOP');
+
+    # longer than anybody waits for an answer
+    my $until = time + 14;
+
+    while (time < $until) {
+        is(emit($hosts[0], ++$n), 1, 'own clients hear it')
+            if $n % 50 == 0;
+        emit($hosts[0], ++$n);
+        sleep 0.05;
+    }
+
+    is_deeply([ map { ($clients[0]->event('n', 0.5) // [])->[1] } 1 .. $n ],
+              [ 1 .. $n ], 'without any delay');
+
+    $redis->signal('CONT');
+    emit($hosts[0], ++$n) for 1 .. 100;
+
+    is_deeply([ map { ($clients[1]->event('n', 20 * scale()) // [])->[1] }
+                1 .. $n ],
+              [ 1 .. $n ], 'the others hear all of it, once, in order');
+
+    $_->disconnect for @clients;
+    $_->stop for @hosts;
+    $redis->stop;
+};
+
+
+# What is no Redis; each connection gets these octets.
+
+sub impostor {
+    my (@octets) = @_;
+
+    my $socket = IO::Socket::INET->new(Listen => 20, ReuseAddr => 1,
+                                       LocalAddr => '127.0.0.1')
+        or die "no socket: $!";
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        $SIG{TERM} = sub { POSIX::_exit(0) };
+        alarm 60;
+
+        my @kept;
+
+        while (my $c = $socket->accept) {
+            push @kept, $c;
+            syswrite $c, $_ for @octets;
+        }
+
+        POSIX::_exit(0);
+    }
+
+    return ($socket->sockport, $pid);
+}
+
+
+subtest 'something else' => sub {
+    for my $case (
+        [ 'one that says nothing', qr/no answer|timed out/ ],
+        [ 'a web server', qr/invalid reply/, "HTTP/1.1 400 Bad\r\n\r\n" ],
+        [ 'endless lengths', qr/invalid reply/, '$' . '9' x 100 ],
+        [ 'a huge array', qr/invalid reply/, "*2000000000\r\n" ],
+        [ 'deep arrays', qr/invalid reply/, "*1\r\n" x 1000 ],
+        [ 'an endless line', qr/invalid reply/, '+' . 'x' x 200000 ],
+        [ 'nonsense', qr/invalid reply/, join '', map { chr } 0 .. 255 ],
+    ) {
+        my ($name, $line, @octets) = @$case;
+        my ($port, $pid) = impostor(@octets);
+
+        my $host = host("redis://127.0.0.1:$port");
+
+        $host->allow(qr/message queue/);
+        ok($host->wait_log($line, 20), "$name is found out")
+            or diag $host->log;
+        is(emit($host, 1), 0, 'and nginx serves');
+
+        $host->stop;
+        kill 'TERM', $pid;
+        waitpid $pid, 0;
+    }
+};
+
+
+subtest 'descriptors' => sub {
+    my $redis = SIO::Redis->new->start;
+    my $host = host($redis->url);
+
+    up($host);
+
+    my ($bridge) = $host->log =~ /(\d+)#\d+: this worker serves/;
+    my $open = sub { scalar(() = glob "/proc/$bridge/fd/*") };
+    my $before = $open->();
+
+    for (1 .. 10) {
+        $redis->command('CLIENT', 'KILL', 'TYPE', $_) for qw(pubsub normal);
+        sleep 0.3;
+    }
+
+    $host->allow(qr/message queue/);
+
+    ok(wait_until(20 * scale(), sub {
+        status($host)->{queues}{up}{ $redis->url . ' test' }
+            && $open->() <= $before;
+    }), 'do not grow with lost connections');
+
+    $host->reload;
+    ok(wait_until(20 * scale(), sub { !$host->draining }),
+       'an old worker does not stay for a queue');
+
+    $host->stop;
+    $redis->stop;
+};
+
+
+# Mistakes are found before nginx starts.
+
+subtest 'nginx -t' => sub {
+    for my $case (
+        [ 'http://localhost' => qr/unknown message queue "http:/ ],
+        [ 'redis://h:port' => qr/invalid port in "redis:/ ],
+        [ 'redis://localhost/x' => qr/invalid database "x"/ ],
+        [ 'redis://localhost?timeout=5' => qr/invalid option "timeout"/ ],
+        [ 'redis://user@localhost' => qr/user without a password/ ],
+        [ 'redis://:%zz@localhost' => qr/invalid escape in the login/ ],
+        [ 'redis://localhost?ssl_cert_reqs=none' => qr/which is without/ ],
+        [ 'unix://relative' => qr/invalid path/ ],
+        [ 'redis://no-such-host.invalid' => qr/host not found/ ],
+        [ 'rediss://localhost?ssl_ca_certs=/nowhere' => qr/\/nowhere/ ],
+        [ 'redis://localhost format=perl' =>
+          qr/invalid parameter "format=perl"/ ],
+        [ 'redis://localhost channel=' => qr/invalid parameter "channel="/ ],
+        [ 'redis://localhost dialect=6' =>
+          qr/invalid parameter "dialect=6"/ ],
+        [ 'redis://localhost zone=other' => qr/zone "other" is not declared/ ],
+        [ 'redis://localhost; socketio_message_queue redis://localhost' =>
+          qr/already/ ],
+    ) {
+        my ($parameters, $line) = @$case;
+
+        my ($ok, $said) = SIO::Nginx->new(
+            http   => "socketio_message_queue $parameters;",
+            server => 'location /socket.io/ { socketio; }')->check;
+
+        like($said, $line, $parameters);
+    }
+};
+
+
+done_testing();
