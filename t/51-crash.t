@@ -70,7 +70,9 @@ EOF
 
 
 sub nginx {
-    my ($workers, $zone) = @_;
+    my ($workers, $zone, $connections) = @_;
+
+    $connections //= 512;
 
     $backend->reset;
     $backend->on({ type => 'event', event => 'echo' }, { json => {
@@ -81,7 +83,7 @@ sub nginx {
         workers => $workers,
         http    => "$http\n    socketio_zone socketio $zone;",
         server  => $server,
-        events  => 'worker_connections 512;',
+        events  => "worker_connections $connections;",
     )->start;
 }
 
@@ -424,6 +426,15 @@ subtest 'a worker that stands still' => sub {
 };
 
 
+# What is more than information.
+
+sub loud {
+    my ($nginx) = @_;
+
+    return grep { !/ \[(?:info|notice)\] / } split /\n/, $nginx->log;
+}
+
+
 subtest 'no room for another client' => sub {
     my $nginx = nginx(2, '512k');
     my $before = client($nginx, 'websocket');
@@ -461,9 +472,12 @@ subtest 'no room for another client' => sub {
         ok(!eval { $client->join('/') }, 'and those that follow');
     }
 
-    my @lines = $nginx->log =~ /(the zone is too small)/g;
+    my @lines = loud($nginx);
 
-    cmp_ok(scalar(@lines), '<=', 2, 'which each worker says once');
+    is(scalar(grep { !/"socketio" is too small to remember one more client/ }
+                   @lines), 0, 'of which nothing else is said');
+    cmp_ok(scalar(@lines), '>=', 1, 'than that the zone is too small');
+    cmp_ok(scalar(@lines), '<=', 2, 'once by each worker');
 
     is_deeply($_->call('echo', 1), [1], 'others are served')
         for $before, $clients[0], $clients[-1];
@@ -484,6 +498,51 @@ subtest 'no room for another client' => sub {
     # The one before, those who left, and the last.
     is($backend->requests(type => 'connect'), 1 + 5 + @clients + 1,
        'the backend has not heard of the others');
+
+    $nginx->stop;
+};
+
+
+subtest 'no room for another session that moves' => sub {
+    my $nginx = nginx(2, '512k', 4096);
+    my ($one, $two) = $nginx->workers;
+    my @http = map { $nginx->connect_to($one, timeout => 20) } 0 .. 1;
+    my (@moved, $refused);
+
+    # Each that is upgraded at the other worker has an entry of its own.
+    for (1 .. 3000) {
+        my $eio = SIO::EIO->open(http    => $http[0],
+                                 path    => '/quiet/',
+                                 timeout => 20);
+
+        if (!eval { $eio->upgrade(http => $nginx->connect_to($two)); 1 }) {
+            $refused = $eio;
+            last;
+        }
+
+        push @moved, $eio->{ws};
+    }
+
+    ok($refused, scalar(@moved) . ' sessions fill the directory');
+    is_deeply([ grep { !/"socketio" .* is full and could not carry an upgrade/ }
+                loud($nginx) ], [], 'which is said');
+    is(scalar(my @lines = loud($nginx)), 1, 'once');
+
+    my $client = SIO::Client->new(session => $refused, timeout => 20);
+
+    ok($client->join('/')->{data}{sid}, 'the next one goes on with polling');
+
+    SIO::EIO->open(http => $http[0], path => '/quiet/')
+            ->upgrade(http => $http[1]);
+    pass('or upgrades where it is');
+
+    $_->close for splice @moved, 0, @moved / 2;
+
+    ok(wait_until(20, sub {
+        my $eio = SIO::EIO->open(http => $http[0], path => '/quiet/');
+
+        return eval { $eio->upgrade(http => $nginx->connect_to($two)) };
+    }), 'when some have left there is room');
 
     $nginx->stop;
 };
