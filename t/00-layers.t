@@ -147,20 +147,15 @@ sub top_level {
 # other modules.
 
 sub symbols {
-    my $so = "$build/ngx_http_socketio_module.so";
+    my $so = $ENV{SIO_MODULE} || "$build/ngx_http_socketio_module.so";
+    my $list = qx(nm -D --defined-only '$so');
 
-  SKIP: {
-        skip('the module is not built', 1) unless -f $so;
+    is($?, 0, 'nm reads the module, which examples/build makes');
 
-        my $list = qx(nm -D --defined-only '$so');
+    my @foreign = grep {
+        !/^(?:__odr_asan\.)?(?:ngx_sio_|ngx_http_socketio_)\w+$/
+            && !/^(?:ngx_modules|ngx_module_names|ngx_module_order)$/
+    } map { (split)[-1] } split /\n/, $list;
 
-        is($?, 0, 'nm reads the module');
-
-        my @foreign = grep {
-            !/^(?:ngx_sio_|ngx_http_socketio_)\w+$/
-                && !/^(?:ngx_modules|ngx_module_names|ngx_module_order)$/
-        } map { (split)[-1] } split /\n/, $list;
-
-        is_deeply(\@foreign, [], 'exported symbols have our prefixes');
-    }
+    is_deeply(\@foreign, [], 'exported symbols have our prefixes');
 }

@@ -788,9 +788,6 @@ $ways->run(sub {
 
 
 subtest 'one connection of HTTP/2' => sub {
-    plan(skip_all => 'curl or openssl are missing')
-        if !$nginx->{ports}{PORT_tls};
-
     my $curl = SIO::Curl->new(port => $nginx->port('tls'), version => 2,
                               timeout => 20);
     my $eio = $way->session;

@@ -14,7 +14,7 @@ use SIO::Backend;
 use SIO::Client;
 use SIO::Nginx;
 use SIO::Proc;
-use SIO::Util qw(free_port program read_file temp_dir wait_until write_file);
+use SIO::Util qw(free_port needed read_file temp_dir wait_until write_file);
 use SIO::Webhooks qw(client_of all_is_told webhooks_of);
 use Test::More;
 use Time::HiRes qw(sleep);
@@ -323,13 +323,11 @@ sub lives {
 }
 
 
-my @gunicorn = (program('gunicorn') // (), '-w', 3, '--chdir', $dir,
+my @gunicorn = (needed('gunicorn'), '-w', 3, '--chdir', $dir,
                 '--worker-tmp-dir', $dir);
 
 
 subtest 'gunicorn with threads' => sub {
-    plan skip_all => 'gunicorn is not installed' if !program('gunicorn');
-
     my $server = SIO::Proc->spawn([ @gunicorn, qw(-k gthread --threads 4
         --keep-alive 60 app:app -b), "127.0.0.1:$port{threads}" ]);
 
@@ -347,8 +345,6 @@ subtest 'gunicorn with threads' => sub {
 
 
 subtest 'gunicorn as it comes' => sub {
-    plan skip_all => 'gunicorn is not installed' if !program('gunicorn');
-
     my $server = SIO::Proc->spawn([ @gunicorn, 'app:app', '-b',
                                     "127.0.0.1:$port{sync}" ]);
 
@@ -361,10 +357,10 @@ subtest 'gunicorn as it comes' => sub {
 
 
 subtest 'PHP-FPM' => sub {
-    my ($program) = (program('php-fpm') // (),
-                     sort glob '/usr/sbin/php-fpm[0-9]*');
+    my ($program) = sort glob '/usr/sbin/php-fpm[0-9]*';
 
-    plan skip_all => 'PHP-FPM is not installed' if !$program;
+    $program //= needed('php-fpm');
+
 
     my $server = SIO::Proc->spawn([ $program, '-n', '-F', '-y',
                                     "$dir/fpm.conf" ]);
@@ -386,11 +382,8 @@ subtest 'PHP-FPM' => sub {
 
 
 subtest 'uWSGI' => sub {
-    plan skip_all => 'uWSGI is not installed'
-        if !program('uwsgi') || !glob '/usr/lib/uwsgi/plugins/python3*';
-
     my $server = SIO::Proc->spawn([
-        program('uwsgi'), qw(--plugin python3 --master --processes 3
+        needed('uwsgi'), qw(--plugin python3 --master --processes 3
         --die-on-term --need-app --module app:app --chdir), $dir,
         '--socket', "127.0.0.1:$port{uwsgi}",
     ], cwd => $dir);

@@ -15,9 +15,6 @@ use SIO::Nginx;
 use SIO::Proc;
 use Test::More;
 
-plan skip_all => 'the clients are not installed, see t/run'
-    if !SIO::Proc->have_node || !SIO::Proc->have_python;
-
 my $backend = SIO::Backend->new->start;
 
 my $nginx = SIO::Nginx->new(

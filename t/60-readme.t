@@ -704,8 +704,6 @@ EOS
 
 
 subtest 'verify() in PHP' => sub {
-    plan skip_all => 'php is not installed' if !program('php');
-
     write_file("$dir/verify.php", "<?php\n$php" . <<'EOS');
 $v = json_decode(file_get_contents('php://stdin'), true);
 echo (int) verify($v['secret'], $v['headers'], $v['body'], $v['now']);
@@ -1072,10 +1070,6 @@ sub gunicorn {
 
 
 subtest 'the synopsis' => sub {
-    plan skip_all => 'gunicorn is not installed' if !program('gunicorn');
-    plan skip_all => 'the official client is not installed'
-        if !SIO::Proc->have_node;
-
     my $dir = temp_dir();
     my ($config) = map { $_->{text} } blocks('nginx', 'Synopsis');
     my ($app) = map { $_->{text} } blocks('python', 'Synopsis');
@@ -1146,10 +1140,6 @@ EOS
 
 
 subtest 'coming from Flask-SocketIO' => sub {
-    plan skip_all => 'gunicorn is not installed' if !program('gunicorn');
-    plan skip_all => 'the official client is not installed'
-        if !SIO::Proc->have_node;
-
     my $dir = temp_dir();
     my ($names, $app, $outside) =
         map { $_->{text} } blocks('python', 'Coming from Flask-SocketIO');
@@ -1216,9 +1206,6 @@ EOS
 
 
 subtest 'coming from Node' => sub {
-    plan skip_all => 'the official client is not installed'
-        if !SIO::Proc->have_node;
-
     my ($app) = map { $_->{text} } blocks('js', 'Coming from Node');
     my $port = free_port();
     my $dir = temp_dir();

@@ -20,9 +20,6 @@ use SIO::Util qw(wait_until scale);
 use Test::More;
 use Time::HiRes qw(time);
 
-plan skip_all => 'the clients are not installed, see t/run'
-    if !SIO::Proc->have_node || !SIO::Proc->have_python;
-
 my $json = JSON::PP->new->utf8->canonical;
 my $backend = SIO::Backend->new->start;
 

@@ -8,7 +8,7 @@ use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
 use SIO::Proc;
 use SIO::Util qw(root free_port temp_dir wait_until read_file write_file
-                 program);
+                 needed);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical;
 
@@ -34,7 +34,7 @@ sub new {
 sub start {
     my ($self) = @_;
 
-    my $python = program('python3') // croak 'python3 is not installed';
+    my $python = needed('python3');
 
     $self->{process} = SIO::Proc->spawn(
         [ $python, '-u', root() . '/t/lib/sio_backend.py',

@@ -5,7 +5,7 @@ use warnings;
 
 use Carp qw(croak);
 use SIO::Proc;
-use SIO::Util qw(temp_dir program);
+use SIO::Util qw(temp_dir needed);
 
 
 sub new {
@@ -53,7 +53,7 @@ sub start {
 
     my $process = SIO::Proc->spawn(
         [
-            program('curl') // croak('curl is not installed'),
+            needed('curl'),
             qw(--verbose --silent --insecure --globoff --path-as-is
                --no-buffer --max-time 120),
             $self->arguments($file, $method, $path, %option),
@@ -76,7 +76,7 @@ sub start_all {
     my ($self, @requests) = @_;
 
     my @command = (
-        program('curl') // croak('curl is not installed'),
+        needed('curl'),
         qw(--verbose --silent --parallel),
     );
 

@@ -8,7 +8,7 @@ use IO::Handle;
 use JSON::PP ();
 use POSIX qw(:sys_wait_h setpgid);
 use SIO::Util qw(root build_dir wait_until own forget read_file temp_dir
-                 program scale);
+                 program needed scale);
 use Time::HiRes qw(time);
 
 my $json = JSON::PP->new->utf8->allow_nonref;
@@ -87,9 +87,11 @@ sub node {
 
     my %option = ref $args[-1] eq 'HASH' ? %{ pop @args } : ();
 
+    croak 'the JavaScript clients are missing, t/run installs them'
+        if !-d build_dir() . '/node/node_modules/socket.io-client';
+
     return $class->spawn(
-        [ program('node') // croak('node is not installed'),
-          root() . "/t/client/$script", @args ],
+        [ needed('node'), root() . "/t/client/$script", @args ],
         name => $script,
         env  => { NODE_PATH => build_dir() . '/node/node_modules' },
         %option,
@@ -102,6 +104,9 @@ sub python {
 
     my %option = ref $args[-1] eq 'HASH' ? %{ pop @args } : ();
 
+    croak 'the Python client is missing, t/run installs it'
+        if !-x build_dir() . '/venv/bin/python';
+
     return $class->spawn(
         [ build_dir() . '/venv/bin/python', '-u',
           root() . "/t/client/$script", @args ],
@@ -109,17 +114,6 @@ sub python {
         env  => { PYTHONDONTWRITEBYTECODE => 1 },
         %option,
     );
-}
-
-
-sub have_node {
-    return program('node')
-           && -d build_dir() . '/node/node_modules/socket.io-client';
-}
-
-
-sub have_python {
-    return -x build_dir() . '/venv/bin/python';
 }
 
 
@@ -391,8 +385,8 @@ SIO::Proc - external programs, with bounded patience
 
 =item node($script, @args, {options}), python($script, @args, {options})
 
-Start a script of F<t/client> with the client libraries in reach.  C<have_node>
-and C<have_python> tell whether F<t/run> has installed these.
+Start a script of F<t/client> with the client libraries in reach, which F<t/run>
+installs.
 
 =item run([command], stdin, timeout, ...)
 

@@ -6,7 +6,7 @@ use warnings;
 use Carp qw(croak);
 use IO::Socket::INET;
 use SIO::Proc;
-use SIO::Util qw(free_port program temp_dir wait_until);
+use SIO::Util qw(free_port needed temp_dir wait_until);
 
 
 sub new {
@@ -24,7 +24,7 @@ sub new {
 sub start {
     my ($self) = @_;
 
-    my $server = program('redis-server') // croak 'no redis-server';
+    my $server = needed('redis-server');
 
     $self->{process} = SIO::Proc->spawn(
         [ $server, '--port', $self->{port}, '--bind', '127.0.0.1',

@@ -21,7 +21,7 @@ use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
     root build_dir asan free_port temp_dir wait_until alive own forget
-    read_file write_file tail program scale
+    read_file write_file tail program needed scale
 );
 
 my $root = abs_path(dirname(__FILE__) . '/../../..');
@@ -65,6 +65,15 @@ sub program {
     }
 
     return undef;
+}
+
+
+# What t/run installs is there, or the test fails.
+
+sub needed {
+    my ($name) = @_;
+
+    return program($name) // croak "$name is missing, t/run installs it";
 }
 
 
@@ -260,7 +269,11 @@ directory that is removed at the end (unless C<$SIO_KEEP> is set).
 Calls the function until it returns something true, which is returned, or
 until the time has passed; nothing is returned then.
 
-=item alive($pid), program($name), read_file($name), tail($text, $lines)
+=item program($name), needed($name)
+
+The path of a command; undef, or the end of the test, if there is none.
+
+=item alive($pid), read_file($name), tail($text, $lines)
 
 =item write_file($name, $content)
 

@@ -12,7 +12,7 @@ use SIO::HTTP;
 use SIO::HTTP3;
 use SIO::Nginx;
 use SIO::Proc;
-use SIO::Util qw(program wait_until);
+use SIO::Util qw(needed wait_until);
 use Test::More ();
 
 my $json = JSON::PP->new->utf8->canonical;
@@ -94,29 +94,22 @@ sub nginx {
 sub start_nginx {
     my ($self) = @_;
 
-    my $http = $self->{http};
-    my $curl = program('curl') && program('openssl');
+    my $server = $secure;
+    my ($old, $new) = http2();
 
-    if ($curl) {
-        my $server = $secure;
-        my ($old, $new) = http2();
-
-        $server =~ s/%%HTTP2%%/$old/;
-        $server =~ s/%%HTTP2_ON%%/$new/;
-        $server =~ s/%%HTTP3%%/http3()/e;
-        $server =~ s/%%LOCATIONS%%/$self->{locations}/;
-
-        $http .= $server;
-    }
+    $server =~ s/%%HTTP2%%/$old/;
+    $server =~ s/%%HTTP2_ON%%/$new/;
+    $server =~ s/%%HTTP3%%/http3()/e;
+    $server =~ s/%%LOCATIONS%%/$self->{locations}/;
 
     my $nginx = SIO::Nginx->new(
         workers => $self->{workers},
-        http    => $http,
+        http    => $self->{http} . $server,
         server  => $self->{locations},
         map { $_ => $self->{$_} } grep { defined $self->{$_} } qw(main events),
     );
 
-    certificate($nginx->prefix) if $curl;
+    certificate($nginx->prefix);
 
     return $nginx->start;
 }
@@ -125,7 +118,7 @@ sub start_nginx {
 # How HTTP/2 is switched on: a parameter of "listen", later a directive.
 
 sub http2 {
-    my $nginx = program($ENV{SIO_NGINX} // 'nginx');
+    my $nginx = needed($ENV{SIO_NGINX} // 'nginx');
     my $said = SIO::Proc->run([ $nginx, '-v' ])->{err};
     my ($minor, $patch) = $said =~ m{nginx/1\.(\d+)\.(\d+)};
 
@@ -146,7 +139,7 @@ sub certificate {
     my ($prefix) = @_;
 
     my $result = SIO::Proc->run([
-        program('openssl'), qw(req -x509 -newkey ec
+        needed('openssl'), qw(req -x509 -newkey ec
         -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2
         -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1),
         '-keyout', "$prefix/key.pem", '-out', "$prefix/cert.pem",
@@ -203,12 +196,6 @@ sub run {
                   'no master process')
     {
         Test::More::subtest($name => sub {
-            if ($name =~ /TLS|HTTP/ && !(program('curl')
-                                         && program('openssl')))
-            {
-                Test::More::plan(skip_all => 'curl or openssl are missing');
-            }
-
             my $way = $ways{$name}->();
 
             $core->($way);
