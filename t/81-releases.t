@@ -22,6 +22,9 @@ plan skip_all => 'only Debian has mirrors with other suites of Debian'
 # building nginx, on a machine that has other things to do
 use constant TIMEOUT => 1200;
 
+# what t/release says of a mirror whose lists and files do not agree
+use constant UNAVAILABLE => 69;
+
 my $suite = 'trixie';
 
 
@@ -32,6 +35,10 @@ sub release {
                            timeout => TIMEOUT);
 
     my $said = $r->{out} . $r->{err};
+
+    if ($r->{status} == UNAVAILABLE) {
+        plan skip_all => "the mirror of Debian has no nginx of $suite";
+    }
 
     is($r->{status}, 0, "$name: all tests pass") or diag(tail($said, 80));
 
