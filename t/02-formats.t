@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
+use POSIX qw(strftime);
 use SIO::Formats;
 use SIO::Util qw(read_file root);
 use Test::More;
@@ -209,18 +210,199 @@ for my $format (qw(python-json python-pickle)) {
 }
 
 
+# What JSON makes of a Date, and of nothing at all.
+
+sub stringified {
+    my ($value) = @_;
+
+    return [ map { stringified($_) } @$value ] if ref $value eq 'ARRAY';
+    return $value if ref $value ne 'HASH';
+
+    if (defined(my $msec = $value->{'$date_ms'})) {
+        my $part = $msec % 1000;
+
+        return strftime('%Y-%m-%dT%H:%M:%S', gmtime(($msec - $part) / 1000))
+               . sprintf('.%03dZ', $part);
+    }
+
+    return undef if exists $value->{'$undefined'};
+
+    return { map { $_ => stringified($value->{$_}) }
+             grep { ref $value->{$_} ne 'HASH'
+                    || !exists $value->{$_}{'$undefined'} } keys %$value };
+}
+
+
+my %kinds = (
+    broadcast => 'emit', broadcast_with_ack => 'emit', join => 'join',
+    leave => 'leave', disconnect => 'disconnect', fetch_sockets => 'fetch',
+    sockets_response => 'fetched', all_rooms => 'rooms',
+    rooms_response => 'roomed', server_side_emit => 'server',
+    server_side_emit_response => 'served', client_count => 'count',
+    broadcast_ack => 'back',
+);
+
+
+sub check_node {
+    my ($vector, $said) = @_;
+
+    my $meaning = $vector->{meaning};
+    my $kind = $meaning->{kind};
+    my $name = $vector->{name};
+    my $value = filled($said->{json}, $said->{attachments});
+
+    is($said->{kind}, $kinds{$kind}, "$name: kind");
+    is($said->{request_id}, $meaning->{request_id} // '', "$name: request");
+    is($said->{origin}, $meaning->{origin} // '', "$name: origin");
+    is($said->{nsp}, $meaning->{nsp} // ($vector->{channel} =~ /#(.+?)#/)[0],
+       "$name: namespace");
+
+    if (defined $meaning->{event}) {
+        my ($event, @args) = @$value;
+
+        is($event, $meaning->{event}, "$name: event");
+        same(\@args, stringified($meaning->{args}), "$name: arguments");
+    }
+
+    if ($meaning->{rooms} && $kind ne 'rooms_response') {
+        same($said->{rooms}, $meaning->{rooms}, "$name: rooms");
+        same($said->{except}, $meaning->{except_rooms}, "$name: except");
+        is($said->{all}, @{ $meaning->{rooms} } ? 0 : 1, "$name: everybody");
+    }
+
+    same($said->{op_rooms}, $meaning->{target_rooms}, "$name: which rooms")
+        if $meaning->{target_rooms};
+    is($said->{close}, $meaning->{close} ? 1 : 0, "$name: close");
+    is($said->{count}, $meaning->{count} // 0, "$name: count");
+    is($said->{timeout}, $meaning->{flags}{timeout} // 0, "$name: timeout");
+    is($said->{volatile}, $meaning->{flags}{volatile} ? 1 : 0,
+       "$name: volatile");
+
+    same($value, $meaning->{rooms}, "$name: names")
+        if $kind eq 'rooms_response';
+    same($kind eq 'broadcast_ack' ? $value->[0] : $value, $meaning->{value},
+         "$name: value") if exists $meaning->{value};
+
+    if ($meaning->{sockets}) {
+        same([ map { my $socket = $_;
+                     +{ map { $_ => $socket->{$_} } qw(id rooms data) } }
+               @$value ], $meaning->{sockets}, "$name: sockets");
+    }
+}
+
+
+# The prefix is always the same here.
+
+sub channel {
+    my ($vector) = @_;
+
+    return $vector->{channel} =~ s/^[^#]*?(-request|-response|)#/socket.io$1#/r;
+}
+
+
+# Octet for octet what Node writes, but for what it says in several ways.
+
+my %differs = map { $_ => 1 } qw(
+    noderedis-emit-flags noderedis-emit-date noderedis-emit-numbers
+    noderedis-handmade-no-nsp noderedis-handmade-opts-nil
+    noderedis-handmade-type-float
+);
+
+for my $format (qw(node-redis-adapter node-redis-request node-redis-response))
+{
+    subtest $format => sub {
+        my ($accepted, $refused) = (0, 0);
+
+        for my $vector (of($format)) {
+            my $name = $vector->{name};
+            my $payload = decode_base64($vector->{payload_base64});
+            my $said = $formats->decode(node => channel($vector), $payload);
+
+            # that it is unknown can be told by whoever knows
+            next if $name eq 'bad-noderesponse-unknown-id';
+
+            if ($vector->{reject}) {
+                ok($said->{refused}, "$name: $vector->{reason}");
+                $refused++;
+                next;
+            }
+
+            $accepted++;
+
+            if ($said->{refused}) {
+                fail("$name: $said->{refused}");
+                next;
+            }
+
+            check_node($vector, $said);
+
+            my $again = $formats->encode(node => 0, channel($vector), $payload)
+                // '';
+
+            is($json->encode($formats->decode(node => channel($vector),
+                                              $again)),
+               $json->encode($said), "$name: written and read again");
+
+            ok($again eq $payload, "$name: as Node writes it")
+                if $format eq 'node-redis-adapter' && $name =~ /^noderedis/
+                   && !$differs{$name};
+
+            next if length $payload > 2000;
+
+            my @taken = grep {
+                !$formats->decode(node => channel($vector),
+                                  substr $payload, 0, $_)->{refused}
+            } 0 .. length($payload) - 1;
+
+            is("@taken", '', "$name: no part is a whole");
+        }
+
+        cmp_ok($accepted, '>', 10, 'many were understood');
+        cmp_ok($refused, '>', 4, 'many were refused');
+    };
+}
+
+
+# [JSON, what MessagePack makes of it; whether notepack.io reads it so]
+subtest 'numbers' => sub {
+    my %packed = (
+        '127'  => '7f', '128' => 'cc80', '65536' => 'ce00010000',
+        '9007199254740993'     => 'cf0020000000000001',
+        '18446744073709551615' => 'cfffffffffffffffff',
+        '18446744073709551616' => 'cb43f0000000000000',
+        '-1' => 'ff', '-33' => 'd0df', '-129' => 'd1ff7f',
+        '-9223372036854775808' => 'd38000000000000000',
+        '-9223372036854775809' => 'cbc3e0000000000000',
+        '1e300' => 'cb7e37e43c8800759c', '1e999' => 'c0', '-0' => '00',
+        '0.1' => 'cb3fb999999999999a',
+    );
+
+    for my $number (sort keys %packed) {
+        my $request = '{"type":7,"requestId":"q","packet":{"type":2,"nsp":"/",'
+                      . '"data":["e",' . $number . ']},"opts":{}}';
+        my $payload = $formats->encode(node => 0, 'socket.io-request#/#',
+                                       $request);
+
+        like(unpack('H*', $payload), qr/a464617461 92 a165 $packed{$number}
+                                        a36e7370/x, "the number $number");
+    }
+};
+
+
 # The same changes in every run.
 
 subtest 'chance' => sub {
-    my @payloads = map { decode_base64($_->{payload_base64}) }
+    my @messages = map { [ $_, decode_base64($_->{payload_base64}) ] }
                    grep { length $_->{payload_base64} < 4000 }
-                   of('python-json'), of('python-pickle');
+                   map { of($_) }
+                   qw(python-json python-pickle node-redis-adapter
+                      node-redis-request node-redis-response);
     my ($taken, $refused) = (0, 0);
 
     srand 20;
 
-    for (1 .. 20000) {
-        my $payload = $payloads[rand @payloads];
+    for (1 .. 30000) {
+        my ($vector, $payload) = @{ $messages[rand @messages] };
 
         for (0 .. rand 3) {
             my $place = int rand(length($payload) + 1);
@@ -230,7 +412,9 @@ subtest 'chance' => sub {
                 if $place < length $payload;
         }
 
-        my $said = $formats->decode(python => int rand 2, $payload);
+        my $said = $vector->{format} =~ /^node/
+            ? $formats->decode(node => channel($vector), $payload)
+            : $formats->decode(python => int rand 2, $payload);
 
         $said->{refused} ? $refused++ : $taken++;
     }
