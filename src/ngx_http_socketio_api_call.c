@@ -477,9 +477,19 @@ ngx_http_socketio_api_acked(ngx_http_socketio_api_call_t *call,
         ngx_http_socketio_api_text_literal(acks, ",");
     }
 
-    ngx_http_socketio_api_text_literal(acks, "{\"sid\":\"");
-    ngx_http_socketio_api_text_put(acks, acked->sid, NGX_SIO_SOCKET_SID_LEN);
-    ngx_http_socketio_api_text_literal(acks, "\",\"args\":[");
+    /* a server of another kind does not tell whose it is */
+
+    if (acked->sid[0] == '\0') {
+        ngx_http_socketio_api_text_literal(acks, "{\"sid\":null");
+
+    } else {
+        ngx_http_socketio_api_text_literal(acks, "{\"sid\":\"");
+        ngx_http_socketio_api_text_put(acks, acked->sid,
+                                       NGX_SIO_SOCKET_SID_LEN);
+        ngx_http_socketio_api_text_literal(acks, "\"");
+    }
+
+    ngx_http_socketio_api_text_literal(acks, ",\"args\":[");
     ngx_http_socketio_api_text_put(acks, acked->args.data, acked->args.len);
     ngx_http_socketio_api_text_literal(acks, "]");
 

@@ -12,6 +12,9 @@
 /* how long a hand-over may wait for confirmations, msec */
 #define NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE 3000
 
+/* how long somebody may take to follow, msec */
+#define NGX_HTTP_SOCKETIO_BRIDGE_SEARCH   2000
+
 /* entries that are shipped in one turn */
 #define NGX_HTTP_SOCKETIO_BRIDGE_BATCH    256
 
@@ -194,10 +197,37 @@ void
 ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b)
 {
     b->leaving = 1;
+    b->since = ngx_current_msec;
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
         ngx_sio_bridge_leaving(b->kept, 1);
     }
+}
+
+
+/* When all of nginx ends the others are gone soon. */
+
+ngx_uint_t
+ngx_http_socketio_bridge_busy(ngx_http_socketio_bridge_t *b)
+{
+    ngx_msec_t          limit;
+    ngx_sio_hub_addr_t  successor;
+
+    if (b->state != NGX_HTTP_SOCKETIO_BRIDGE_SERVING
+        || ngx_sio_hub_count(b->worker->hub) == 1)
+    {
+        return 0;
+    }
+
+    successor = ngx_sio_bridge_successor(b->kept);
+
+    limit = (successor.generation == 0
+             || !ngx_sio_hub_alive(b->worker->hub, successor))
+            ? NGX_HTTP_SOCKETIO_BRIDGE_SEARCH
+            : NGX_HTTP_SOCKETIO_BRIDGE_SEARCH
+              + 2 * NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE;
+
+    return ngx_current_msec - b->since < limit;
 }
 
 
@@ -931,6 +961,27 @@ ngx_http_socketio_bridge_serves(ngx_http_socketio_worker_t *w)
 {
     return w->bridge != NULL
            && w->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_bridge_asks(ngx_http_socketio_bridge_t *b,
+    ngx_http_socketio_command_t *cmd)
+{
+    ngx_uint_t                 i, n;
+    ngx_http_socketio_line_t  *line;
+
+    n = 0;
+
+    for (i = 0; i < b->nlines; i++) {
+        line = &b->lines[i];
+
+        if (line->conf->format->asks != NULL) {
+            n += line->conf->format->asks(line, cmd);
+        }
+    }
+
+    return n;
 }
 
 

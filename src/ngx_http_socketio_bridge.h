@@ -85,6 +85,13 @@ struct ngx_http_socketio_format_s {
 
     /* Twice a second, while it is up; NULL: not needed. */
     void       (*tick)(ngx_http_socketio_line_t *line);
+
+    /*
+     * Whether publishing a command will have one further result, of servers
+     * that are asked; NULL: never.
+     */
+    ngx_uint_t (*asks)(ngx_http_socketio_line_t *line,
+                   ngx_http_socketio_command_t *cmd);
 };
 
 
@@ -139,6 +146,7 @@ struct ngx_http_socketio_bridge_s {
     ngx_msec_t                          stopped;   /* since when all are */
     ngx_msec_t                          asked[NGX_SIO_BRIDGE_PEERS];
                                                    /* RESEND, when */
+    ngx_msec_t                          since;     /* leaving */
     unsigned                            leaving:1;
 };
 
@@ -158,6 +166,12 @@ void ngx_http_socketio_bridge_wake(ngx_http_socketio_bridge_t *b);
 void ngx_http_socketio_bridge_down(ngx_http_socketio_bridge_t *b,
     ngx_sio_hub_addr_t dead);
 void ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b);
+
+/*
+ * Whether a worker that could end is still needed: what servers of another kind
+ * say is heard by nobody until another one follows.
+ */
+ngx_uint_t ngx_http_socketio_bridge_busy(ngx_http_socketio_bridge_t *b);
 
 /*
  * Publishes the parts as one message, now or as soon as there is room, in
@@ -180,6 +194,10 @@ void ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,
 
 /* Whether this worker is the bridge. */
 ngx_uint_t ngx_http_socketio_bridge_serves(ngx_http_socketio_worker_t *w);
+
+/* How many lines will have a further result of a command. */
+ngx_uint_t ngx_http_socketio_bridge_asks(ngx_http_socketio_bridge_t *b,
+    ngx_http_socketio_command_t *cmd);
 
 /* Hosts that were heard lately, without this one. */
 ngx_uint_t ngx_http_socketio_bridge_hosts(ngx_http_socketio_worker_t *w);

@@ -50,6 +50,7 @@ const ngx_http_socketio_format_t  ngx_http_socketio_python = {
     ngx_http_socketio_python_publish,
     ngx_http_socketio_python_message,
     NULL,
+    NULL,
     NULL
 };
 

@@ -72,8 +72,6 @@ static void ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
 static ngx_int_t ngx_http_socketio_remote_reply(
     ngx_http_socketio_bridge_t *b, u_char *host, ngx_sio_waiter_t *waiter,
     ngx_uint_t kind, ngx_str_t *body);
-static void ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
-    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);
 static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
     u_char *host, ngx_sio_waiter_t *waiter, uint32_t tag, ngx_uint_t n);
 static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_peer(
@@ -369,7 +367,7 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
  * passes it on.
  */
 
-static void
+void
 ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
     ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body)
 {

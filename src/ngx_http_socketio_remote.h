@@ -67,6 +67,13 @@ void ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line,
 void ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line,
     u_char *from, ngx_str_t *body);
 
+/*
+ * In the bridge: a RESULT or ACKED, which begins with its tag, for a waiter of
+ * any worker; what it says is due becomes due from this one.
+ */
+void ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);
+
 /* In the bridge: a command from a host, to be answered if it has a waiter. */
 ngx_int_t ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line,
     u_char *from, ngx_str_t *body);

@@ -87,7 +87,10 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
 }
 
 
-/* Other hosts answer through the bridge, which says how many they are. */
+/*
+ * Other hosts answer through the bridge, which says how many they are, and so
+ * do servers of another kind.
+ */
 
 static ngx_uint_t
 ngx_http_socketio_result_hosts(ngx_http_socketio_worker_t *w,
@@ -102,7 +105,8 @@ ngx_http_socketio_result_hosts(ngx_http_socketio_worker_t *w,
         return 0;
     }
 
-    n = ngx_http_socketio_bridge_hosts(w);
+    n = ngx_http_socketio_bridge_hosts(w)
+        + ngx_http_socketio_bridge_asks(w->bridge, cmd);
 
     if (n == 0) {
         return 0;

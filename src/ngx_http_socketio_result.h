@@ -79,7 +79,8 @@ typedef struct {
     uint32_t             tag;
     uint32_t             what;         /* ngx_http_socketio_ack_e */
     ngx_sio_hub_addr_t   to;           /* MOVED */
-    u_char              *sid;          /* NGX_SIO_SOCKET_SID_LEN octets */
+    u_char              *sid;          /* NGX_SIO_SOCKET_SID_LEN octets; zeros:
+                                          of a server that does not tell */
     ngx_str_t            args;         /* what is inside the brackets */
     ngx_str_t           *attachments;
     ngx_uint_t           nattachments;

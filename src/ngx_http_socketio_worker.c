@@ -441,7 +441,7 @@ ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record)
 
 /*
  * Sessions have timers of their own that keep the worker; requests that wait
- * for other workers, and webhooks, are what this one is for.
+ * for other workers, webhooks, and message queues are what this one is for.
  */
 
 static void
@@ -451,11 +451,11 @@ ngx_http_socketio_drain(ngx_sio_hub_t *hub)
 
     w = ngx_sio_hub_data(hub);
 
-    ngx_http_socketio_linger(&w->linger);
-
     if (w->bridge != NULL) {
         ngx_http_socketio_bridge_drain(w->bridge);
     }
+
+    ngx_http_socketio_linger(&w->linger);
 }
 
 
@@ -473,7 +473,8 @@ ngx_http_socketio_linger(ngx_event_t *ev)
     }
 
     if (w->park.used || ngx_http_socketio_backend_busy(w)
-        || !ngx_queue_empty(&w->answers) || ngx_sio_hub_unread(w->hub))
+        || !ngx_queue_empty(&w->answers) || ngx_sio_hub_unread(w->hub)
+        || (w->bridge != NULL && ngx_http_socketio_bridge_busy(w->bridge)))
     {
         ngx_add_timer(ev, NGX_HTTP_SOCKETIO_LINGER_INTERVAL);
     }
