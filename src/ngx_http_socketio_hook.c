@@ -113,8 +113,6 @@ static char *ngx_http_socketio_hook_defect(ngx_http_request_t *sr,
 static ngx_uint_t ngx_http_socketio_hook_whole(ngx_http_upstream_t *u);
 static ngx_uint_t ngx_http_socketio_hook_broken(
     ngx_http_socketio_request_t *rq);
-static ngx_uint_t ngx_http_socketio_hook_stale(
-    ngx_http_socketio_request_t *rq);
 static ngx_int_t ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_hook_tick(ngx_event_t *ev);
@@ -777,6 +775,8 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
     rq->log_handler = ngx_http_socketio_hook_log;
     rq->data = hook;
 
+    rq->again = !hook->stale;
+
     if (hook->stale) {
         /* a limit_req has let it pass, and must not count it twice */
         rq->main->limit_req_status = NGX_HTTP_SOCKETIO_HOOK_PASSED;
@@ -902,7 +902,7 @@ ngx_http_socketio_hook_answered(ngx_http_socketio_request_t *rq)
 
     if (result.outcome == NGX_HTTP_SOCKETIO_HOOK_FAILED
         && !hook->stale
-        && ngx_http_socketio_hook_stale(rq))
+        && ngx_http_socketio_request_stale(rq))
     {
         ngx_log_error(NGX_LOG_INFO, &rq->log, 0,
                       "webhook met a connection that its backend had closed, "
@@ -1171,26 +1171,6 @@ ngx_http_socketio_hook_broken(ngx_http_socketio_request_t *rq)
                && (u == NULL || u->headers_in.status_n == 0))
            || (u && u->header_sent && u->buffering
                && u->pipe->downstream_error);
-}
-
-
-/*
- * A kept-alive connection on which not one byte came back: the backend had
- * closed it when we wrote.  nginx does not repeat a POST by itself.
- */
-
-static ngx_uint_t
-ngx_http_socketio_hook_stale(ngx_http_socketio_request_t *rq)
-{
-    ngx_http_upstream_t  *u;
-
-    u = rq->sub->upstream;
-
-    return rq->rc == NGX_HTTP_BAD_GATEWAY
-           && u
-           && u->peer.cached
-           && u->state
-           && u->state->bytes_received == 0;
 }
 
 

@@ -31,6 +31,8 @@ static ngx_int_t ngx_http_socketio_request_post(
 static void ngx_http_socketio_request_start(ngx_http_request_t *sr);
 static ngx_int_t ngx_http_socketio_request_result(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
+static ngx_uint_t ngx_http_socketio_request_error_page(
+    ngx_http_request_t *sr, ngx_int_t rc);
 static void ngx_http_socketio_request_done(ngx_http_request_t *r);
 static void ngx_http_socketio_request_reap(ngx_http_request_t *r);
 static void ngx_http_socketio_request_free(ngx_http_socketio_request_t *rq);
@@ -219,6 +221,21 @@ ngx_http_socketio_request_run(ngx_http_socketio_request_t *rq, ngx_str_t *uri,
     }
 
     return rc;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_request_stale(ngx_http_socketio_request_t *rq)
+{
+    ngx_http_upstream_t  *u;
+
+    u = rq->sub->upstream;
+
+    return rq->rc == NGX_HTTP_BAD_GATEWAY
+           && u
+           && u->peer.cached
+           && u->state
+           && u->state->bytes_received == 0;
 }
 
 
@@ -957,6 +974,13 @@ ngx_http_socketio_request_result(ngx_http_request_t *sr, void *data,
     ngx_http_socketio_request_t  *rq = data;
 
     rq->rc = rc;
+
+    if (!(rq->again && ngx_http_socketio_request_stale(rq))
+        && ngx_http_socketio_request_error_page(sr, rc))
+    {
+        return rc;      /* and comes back with what that makes of it */
+    }
+
     rq->done = 1;
 
     sr->buffered = 0;
@@ -966,6 +990,56 @@ ngx_http_socketio_request_result(ngx_http_request_t *sr, void *data,
     rq->connection.error = 0;
 
     return NGX_OK;
+}
+
+
+/*
+ * Whether the location of the subrequest has an error_page for its result,
+ * as ngx_http_special_response_handler() decides it.  Those of the server are
+ * meant for people: a page that is not there would make 404 of a 502.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_request_error_page(ngx_http_request_t *sr, ngx_int_t rc)
+{
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_srv_conf_t  *cscf;
+    ngx_http_core_loc_conf_t  *clcf, *server;
+
+    if (rc < NGX_HTTP_SPECIAL_RESPONSE || sr->header_sent || sr->error_page
+        || sr->uri_changes == 0)
+    {
+        return 0;
+    }
+
+    /* with these nginx terminates a request */
+
+    if (rc == NGX_HTTP_REQUEST_TIME_OUT || rc == NGX_HTTP_CLOSE
+        || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST)
+    {
+        return 0;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(sr, ngx_http_core_module);
+    cscf = ngx_http_get_module_srv_conf(sr, ngx_http_core_module);
+    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
+
+    if (clcf->error_pages == NULL
+        || clcf->error_pages == server->error_pages)
+    {
+        return 0;
+    }
+
+    page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        if (page[i].status == rc) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -53,6 +53,9 @@ struct ngx_http_socketio_request_s {
 
     ngx_http_socketio_request_t       *next;   /* in the free list */
     unsigned                           done:1; /* sub is over, rc is set */
+    unsigned                           again:1;  /* by the owner: what is stale
+                                                    will be repeated, which is
+                                                    better than an error_page */
 };
 
 
@@ -95,6 +98,12 @@ ngx_int_t ngx_http_socketio_request_header(ngx_http_socketio_request_t *rq,
  */
 ngx_int_t ngx_http_socketio_request_run(ngx_http_socketio_request_t *rq,
     ngx_str_t *uri, ngx_str_t *body);
+
+/*
+ * Whether it met a kept-alive connection on which not one byte came back: the
+ * backend had closed it when we wrote.  nginx does not repeat a POST by itself.
+ */
+ngx_uint_t ngx_http_socketio_request_stale(ngx_http_socketio_request_t *rq);
 
 /*
  * Aborts what runs, frees the request with all that its pool holds, and gives

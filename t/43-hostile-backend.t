@@ -109,8 +109,8 @@ EOS
         location = /_scgi       { internal;
                                   scgi_pass 127.0.0.1:$raw_port; }
         location = /_fallback   { internal; proxy_pass http://app;
-                                  proxy_intercept_errors on;
-                                  error_page 500 = /_sorry; }
+                                  proxy_intercept_errors on; }
+        error_page 500 = /_sorry;
         location = /_sorry      { internal; return 204; }
 EOS
 )->start;
@@ -313,7 +313,7 @@ subtest 'odd, but understood' => sub {
     $client->disconnect;
 
     $client = client_of($nginx, $workers[1], path => '/fallback/');
-    event_fails($client, 'but no error page', { status => 500 },
+    event_fails($client, 'but no page for people', { status => 500 },
                 qr/^unexpected status, status 500\z/);
     $client->disconnect;
 
