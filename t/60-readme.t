@@ -175,6 +175,7 @@ sub adapt {
     $text =~ s/^load_module .*;$/%%GLOBALS%%/m;
     $text =~ s/^http \{$/http {\n%%GLOBALS_HTTP%%/m;
     $text =~ s/^( *listen +)(?:8080|8443)\b/${1}127.0.0.1:%%PORT%%/mg;
+    $text =~ s{(?<= )/var/cache/nginx/}{temp_dir() . '/'}mge;
 
     return $text;
 }
@@ -196,8 +197,9 @@ my @levels = qw(main location server http);
 sub wrap {
     my ($level, $text) = @_;
 
-    my $upstream = $text =~ /upstream app /
-                   ? '' : "upstream app { server 127.0.0.1:5000; }\n";
+    my $upstream = join '',
+                   map { "upstream $_ { server 127.0.0.1:5000; }\n" }
+                   grep { $text !~ /upstream $_ / } qw(app standby);
 
     return adapt($text) if $level eq 'main';
 
