@@ -48,6 +48,8 @@ enum {
 };
 
 
+static ngx_uint_t ngx_http_socketio_backend_journal_told(
+    ngx_http_socketio_peer_t *peer, ngx_queue_t *queue);
 static ngx_int_t ngx_http_socketio_backend_journal_parts(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_backend_record_t *head,
     ngx_str_t *parts);
@@ -139,6 +141,105 @@ ngx_http_socketio_backend_journal_remove(ngx_http_socketio_peer_t *peer)
                                       peer->journal);
         peer->journal = 0;
     }
+}
+
+
+ngx_int_t
+ngx_http_socketio_backend_journal_give(ngx_http_socketio_peer_t *peer,
+    ngx_sio_hub_addr_t to)
+{
+    ngx_sio_hub_t       *hub;
+    ngx_sio_hub_addr_t   self;
+    ngx_sio_journal_t   *journal;
+
+    if (peer->journal == 0) {
+        return NGX_OK;
+    }
+
+    hub = peer->worker->hub;
+    journal = ngx_sio_hub_journal(hub);
+    self = ngx_sio_hub_self(hub);
+
+    if (ngx_sio_journal_chown(journal, peer->journal, self, to) != NGX_OK
+        || ngx_sio_hub_alive(hub, to))
+    {
+        return NGX_OK;
+    }
+
+    /* who looks for what the dead had may have done so already */
+
+    return (ngx_sio_journal_chown(journal, peer->journal, to, self) == NGX_OK)
+           ? NGX_DECLINED : NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_socketio_backend_journal_claim(ngx_http_socketio_peer_t *peer,
+    ngx_sio_hub_addr_t from)
+{
+    ngx_int_t            rc;
+    ngx_sio_hub_t       *hub;
+    ngx_sio_hub_addr_t   self;
+    ngx_sio_journal_t   *journal;
+
+    if (peer->journal == 0) {
+        return NGX_OK;
+    }
+
+    hub = peer->worker->hub;
+    journal = ngx_sio_hub_journal(hub);
+    self = ngx_sio_hub_self(hub);
+
+    if (!ngx_sio_hub_alive(hub, self)) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_sio_journal_chown(journal, peer->journal, from, self);
+
+    if (rc != NGX_DECLINED) {
+        return NGX_OK;
+    }
+
+    /* given to us, or found by us among what the sender has left? */
+
+    if (ngx_sio_journal_chown(journal, peer->journal, self, self) != NGX_OK
+        || ngx_http_socketio_backend_journal_told(peer,
+               &ngx_http_socketio_backend_flights)
+        || ngx_http_socketio_backend_journal_told(peer,
+               &ngx_http_socketio_backend_stalls))
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Whether the end that this record is for is being told from here. */
+
+static ngx_uint_t
+ngx_http_socketio_backend_journal_told(ngx_http_socketio_peer_t *peer,
+    ngx_queue_t *queue)
+{
+    ngx_queue_t               *q;
+    ngx_http_socketio_peer_t  *other;
+
+    for (q = ngx_queue_head(queue);
+         q != ngx_queue_sentinel(queue);
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (other->state == NGX_HTTP_SOCKETIO_PEER_ENDING
+            && other->worker == peer->worker
+            && other->journal == peer->journal
+            && other != peer)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

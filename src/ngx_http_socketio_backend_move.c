@@ -13,6 +13,10 @@
  * so while the backend is still at work on something older.  So if W2 dies, W1
  * waits for its answer and then tells the end.  If W1 dies, those who find its
  * record tell it at once, and W2 closes the connection without a word.
+ *
+ * What is in the log is read whether its sender lives or not, so the record is
+ * given and taken: by W1 when it has sent, and by W2 when it reads, unless W1
+ * has done so, or has died between the two and somebody has found the record.
  */
 
 #include "ngx_http_socketio_peer.h"
@@ -41,7 +45,8 @@ static size_t ngx_http_socketio_backend_move_item_length(
 static u_char *ngx_http_socketio_backend_move_item(
     ngx_http_socketio_item_t *item, u_char *p);
 static ngx_int_t ngx_http_socketio_backend_move_read(
-    ngx_http_socketio_peer_t *peer, ngx_str_t *saved);
+    ngx_http_socketio_peer_t *peer, ngx_str_t *saved,
+    ngx_sio_hub_addr_t *from);
 static ngx_int_t ngx_http_socketio_backend_move_read_peer(
     ngx_http_socketio_peer_t *peer, u_char **pos, u_char *end,
     ngx_sio_hub_addr_t *from);
@@ -188,6 +193,7 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
 {
     ngx_int_t                  rc;
     ngx_str_t                 *nsp;
+    ngx_sio_hub_addr_t         from;
     ngx_http_socketio_peer_t  *peer;
 
     if (saved->len == 0) {
@@ -208,7 +214,7 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
         return NGX_ERROR;
     }
 
-    rc = ngx_http_socketio_backend_move_read(peer, saved);
+    rc = ngx_http_socketio_backend_move_read(peer, saved, &from);
 
     if (rc != NGX_OK) {
 
@@ -216,6 +222,16 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
 
         ngx_http_socketio_backend_free(peer);
         return rc;
+    }
+
+    /* with a webhook under way the record follows behind its outcome */
+
+    if (peer->flight == NULL
+        && ngx_http_socketio_backend_journal_claim(peer, from) != NGX_OK)
+    {
+        ngx_http_socketio_backend_free(peer);
+        ngx_sio_session_fail(so->session);
+        return NGX_OK;
     }
 
     peer->socket = so;
@@ -237,20 +253,20 @@ ngx_http_socketio_backend_restore(ngx_sio_socket_t *so, ngx_str_t *saved)
 
 static ngx_int_t
 ngx_http_socketio_backend_move_read(ngx_http_socketio_peer_t *peer,
-    ngx_str_t *saved)
+    ngx_str_t *saved, ngx_sio_hub_addr_t *from)
 {
-    u_char              *pos, *end;
-    uint32_t             n;
-    ngx_int_t            rc;
-    ngx_sio_hub_addr_t   from;
+    u_char     *pos, *end;
+    uint32_t    n;
+    ngx_int_t   rc;
 
     pos = saved->data;
     end = saved->data + saved->len;
 
-    rc = ngx_http_socketio_backend_move_read_peer(peer, &pos, end, &from);
+    rc = ngx_http_socketio_backend_move_read_peer(peer, &pos, end, from);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_socketio_backend_move_read_flight(peer, &pos, end, from);
+        rc = ngx_http_socketio_backend_move_read_flight(peer, &pos, end,
+                                                        *from);
     }
 
     if (rc == NGX_OK) {
@@ -454,18 +470,20 @@ ngx_http_socketio_backend_moved(ngx_sio_socket_t *so, ngx_sio_hub_addr_t to)
         return;
     }
 
-    so->data = NULL;
-
     if (peer->flight == NULL) {
 
-        if (peer->journal) {
-            (void) ngx_sio_journal_chown(ngx_sio_hub_journal(hub),
-                                         peer->journal, to);
+        if (ngx_http_socketio_backend_journal_give(peer, to) != NGX_OK) {
+            ngx_http_socketio_backend_disconnect(so,
+                                                 NGX_SIO_REASON_WORKER_LOST);
+            return;
         }
 
+        so->data = NULL;
         ngx_http_socketio_backend_free(peer);
         return;
     }
+
+    so->data = NULL;
 
     peer->state = NGX_HTTP_SOCKETIO_PEER_MOVED;
     peer->socket = NULL;
@@ -552,9 +570,15 @@ ngx_http_socketio_backend_pass_again(ngx_http_socketio_peer_t *peer)
         return;
     }
 
-    if (peer->journal && !flight->lost) {
-        (void) ngx_sio_journal_chown(ngx_sio_hub_journal(hub), peer->journal,
-                                     flight->to);
+    if (!flight->lost
+        && ngx_http_socketio_backend_journal_give(peer, flight->to) != NGX_OK)
+    {
+        if (!ngx_http_socketio_backend_kept(peer, &result)) {
+            result = failed;
+        }
+
+        ngx_http_socketio_backend_move_home(peer, &result);
+        return;
     }
 
     ngx_http_socketio_backend_free(peer);
@@ -675,7 +699,10 @@ ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
             && ngx_sio_hub_addr_equal(peer->flight->from, outcome.from)
             && ngx_memcmp(peer->sid, outcome.sid, NGX_SIO_SOCKET_SID_LEN) == 0)
         {
-            if (outcome.lost) {
+            if (outcome.lost
+                || ngx_http_socketio_backend_journal_claim(peer, outcome.from)
+                   != NGX_OK)
+            {
                 ngx_http_socketio_backend_move_lost(peer);
 
             } else {

@@ -315,5 +315,25 @@ ngx_int_t ngx_http_socketio_backend_journal_write(
 void ngx_http_socketio_backend_journal_count(ngx_http_socketio_peer_t *peer);
 void ngx_http_socketio_backend_journal_remove(ngx_http_socketio_peer_t *peer);
 
+/*
+ * Gives the record to the worker that the socket, or the outcome of its
+ * webhook, has been sent to.
+ *
+ *   NGX_OK        whoever has it now tells the end
+ *   NGX_DECLINED  that worker has died before it could: the end is ours to tell
+ */
+ngx_int_t ngx_http_socketio_backend_journal_give(
+    ngx_http_socketio_peer_t *peer, ngx_sio_hub_addr_t to);
+
+/*
+ * The other half, when what was sent is here; the sender may have died before
+ * its own.
+ *
+ *   NGX_OK        the record is ours
+ *   NGX_DECLINED  somebody who found it tells the end, or has done so
+ */
+ngx_int_t ngx_http_socketio_backend_journal_claim(
+    ngx_http_socketio_peer_t *peer, ngx_sio_hub_addr_t from);
+
 
 #endif /* _NGX_HTTP_SOCKETIO_PEER_H_INCLUDED_ */

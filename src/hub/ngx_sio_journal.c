@@ -180,23 +180,26 @@ ngx_sio_journal_poke(ngx_sio_journal_t *j, uint64_t id, size_t offset,
 
 ngx_int_t
 ngx_sio_journal_chown(ngx_sio_journal_t *j, uint64_t id,
-    ngx_sio_hub_addr_t owner)
+    ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to)
 {
+    ngx_int_t                  rc;
     ngx_sio_journal_record_t  *r;
 
     if (ngx_sio_mem_lock(j->mem) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    rc = NGX_DECLINED;
     r = ngx_sio_journal_find(j, id);
 
-    if (r) {
-        ngx_sio_mem_commit(&r->owner, ngx_sio_hub_addr_pack(owner));
+    if (r && r->owner == ngx_sio_hub_addr_pack(from)) {
+        ngx_sio_mem_commit(&r->owner, ngx_sio_hub_addr_pack(to));
+        rc = NGX_OK;
     }
 
     ngx_sio_mem_unlock(j->mem);
 
-    return r ? NGX_OK : NGX_DECLINED;
+    return rc;
 }
 
 

@@ -87,9 +87,14 @@ ngx_int_t ngx_sio_journal_update(ngx_sio_journal_t *j, uint64_t id,
 ngx_int_t ngx_sio_journal_poke(ngx_sio_journal_t *j, uint64_t id,
     size_t offset, uint32_t n);
 
-/* NGX_OK; NGX_DECLINED: no such record; NGX_ERROR: the lock is broken */
+/*
+ * NGX_OK; NGX_DECLINED: no such record, or not one of "from"; NGX_ERROR: the
+ * lock is broken
+ */
 ngx_int_t ngx_sio_journal_chown(ngx_sio_journal_t *j, uint64_t id,
-    ngx_sio_hub_addr_t owner);
+    ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to);
+
+/* NGX_OK; NGX_DECLINED: no such record; NGX_ERROR: the lock is broken */
 ngx_int_t ngx_sio_journal_remove(ngx_sio_journal_t *j, uint64_t id);
 
 /*

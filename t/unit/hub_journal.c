@@ -190,16 +190,21 @@ records(void)
                 && count(1, 1, &chunks) == 2,
                 "a body too long leaves the old one");
 
-    hub_test_ok(ngx_sio_journal_chown(&j, a, worker(2)) == NGX_OK
+    hub_test_ok(ngx_sio_journal_chown(&j, a, worker(1), worker(2)) == NGX_OK
                 && count(1, 1, &chunks) == 1 && count(2, 2, &chunks) == 1,
                 "a record changes its owner");
+    hub_test_ok(ngx_sio_journal_chown(&j, a, worker(1), worker(3))
+                == NGX_DECLINED
+                && count(3, 3, &chunks) == 0 && count(2, 2, &chunks) == 1,
+                "but is not given by who does not have it");
     hub_test_ok(count(1, 7, &chunks) == 1 && count(1, 1, &chunks) == 0
                 && count(7, 7, &chunks) == 1, "and is taken from it");
 
     hub_test_ok(ngx_sio_journal_remove(&j, a) == NGX_OK
                 && ngx_sio_journal_remove(&j, a) == NGX_DECLINED
                 && update(a, 10, 1) == NGX_DECLINED
-                && ngx_sio_journal_chown(&j, a, worker(2)) == NGX_DECLINED,
+                && ngx_sio_journal_chown(&j, a, worker(7), worker(2))
+                   == NGX_DECLINED,
                 "a removed record is gone");
     hub_test_ok(insert(1, 8, 5, &c) == NGX_OK && c != a
                 && ngx_sio_journal_remove(&j, a) == NGX_DECLINED,
@@ -372,7 +377,8 @@ works(void *data)
             break;
 
         default:
-            (void) ngx_sio_journal_chown(&j, ids[n], worker(1 + random() % 3));
+            (void) ngx_sio_journal_chown(&j, ids[n], worker(1 + random() % 3),
+                                         worker(1 + random() % 3));
         }
     }
 

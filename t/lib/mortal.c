@@ -1,0 +1,140 @@
+/*
+ * Preloaded into nginx: workers that die at a certain moment.  All processes
+ * share the page of the file that SIO_MORTAL names:
+ *
+ *     nth     counts down whenever a worker has taken the lock of a zone, is
+ *             about to release it, or has done so; who comes to 0 is killed
+ *     victim  by whom alone, or 0
+ *     dead    who it was
+ *
+ * These are the moments at which something becomes visible to others.  The
+ * master, which nobody has forked, is immortal.
+ */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+
+typedef struct {
+    int   nth;
+    int   victim;
+    int   dead;
+} mortal_t;
+
+
+static mortal_t   mortal_none;
+static mortal_t  *mortal = &mortal_none;
+static int        mortal_forked;
+static int        mortal_holds;
+
+
+static void
+mortal_fork(void)
+{
+    mortal_forked = 1;
+}
+
+
+__attribute__((constructor))
+static void
+mortal_init(void)
+{
+    int          fd;
+    void        *p;
+    const char  *name;
+
+    name = getenv("SIO_MORTAL");
+
+    if (name == NULL) {
+        return;
+    }
+
+    fd = open(name, O_RDWR|O_CLOEXEC);
+
+    p = mmap(NULL, sizeof(mortal_t), PROT_READ|PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (p == MAP_FAILED || pthread_atfork(NULL, NULL, mortal_fork) != 0) {
+        abort();
+    }
+
+    close(fd);
+
+    mortal = p;
+}
+
+
+static void
+mortal_moment(void)
+{
+    if (!mortal_forked
+        || __atomic_load_n(&mortal->nth, __ATOMIC_RELAXED) <= 0
+        || (mortal->victim && mortal->victim != getpid()))
+    {
+        return;
+    }
+
+    if (__atomic_sub_fetch(&mortal->nth, 1, __ATOMIC_RELAXED) == 0) {
+        mortal->dead = getpid();
+        kill(getpid(), SIGKILL);
+    }
+}
+
+
+/* Only what was tried is a zone's: nobody else tries. */
+
+int
+pthread_mutex_trylock(pthread_mutex_t *mutex)
+{
+    static int  (*real)(pthread_mutex_t *);
+
+    int  rc;
+
+    if (real == NULL) {
+        real = (int (*)(pthread_mutex_t *)) dlsym(RTLD_NEXT,
+                                                  "pthread_mutex_trylock");
+    }
+
+    rc = real(mutex);
+
+    if (rc == 0) {
+        mortal_holds = 1;
+        mortal_moment();
+    }
+
+    return rc;
+}
+
+
+int
+pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    static int  (*real)(pthread_mutex_t *);
+
+    int  rc, holds;
+
+    if (real == NULL) {
+        real = (int (*)(pthread_mutex_t *)) dlsym(RTLD_NEXT,
+                                                  "pthread_mutex_unlock");
+    }
+
+    holds = mortal_holds;
+    mortal_holds = 0;
+
+    if (holds) {
+        mortal_moment();
+    }
+
+    rc = real(mutex);
+
+    if (holds) {
+        mortal_moment();
+    }
+
+    return rc;
+}
