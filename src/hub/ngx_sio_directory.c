@@ -4,6 +4,9 @@
 
 #define NGX_SIO_DIRECTORY_WINDOW   64
 
+/* entries that are swept under one lock */
+#define NGX_SIO_DIRECTORY_CHUNK    1024
+
 
 struct ngx_sio_directory_head_s {
     uint64_t    used;
@@ -114,6 +117,33 @@ ngx_sio_directory_remove(ngx_sio_directory_t *d, u_char *key,
     }
 
     ngx_sio_mem_unlock(d->mem);
+}
+
+
+ngx_int_t
+ngx_sio_directory_sweep(ngx_sio_directory_t *d, size_t *cursor)
+{
+    size_t                      last;
+    ngx_sio_directory_entry_t  *entry;
+
+    if (ngx_sio_mem_lock(d->mem) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    last = ngx_min(*cursor + NGX_SIO_DIRECTORY_CHUNK, d->nentries);
+
+    while (*cursor < last) {
+        entry = &d->entries[(*cursor)++];
+
+        if (entry->owner != 0 && !ngx_sio_directory_alive(d, entry)) {
+            ngx_sio_mem_commit(&entry->owner, 0);
+            d->head->used--;
+        }
+    }
+
+    ngx_sio_mem_unlock(d->mem);
+
+    return last < d->nentries ? NGX_AGAIN : NGX_DONE;
 }
 
 

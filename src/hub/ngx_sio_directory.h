@@ -6,7 +6,7 @@
  * Layer:      hub; nginx core types.
  * Ownership:  the table is in the zone; ngx_sio_directory_t is a view of it.
  *             Entries of workers that are gone belong to nobody and are
- *             reclaimed by whoever meets them.
+ *             reclaimed by whoever meets them, or sweeps.
  * Hostile:    keys looked up come from clients; a search is bounded.
  * Reference:  open addressing with a bounded window and no tombstones.
  *
@@ -77,8 +77,18 @@ void ngx_sio_directory_remove(ngx_sio_directory_t *d, u_char *key,
     ngx_sio_hub_addr_t addr);
 
 /*
+ * Removes what workers that are gone have left, a chunk for each call.
+ * *cursor starts at 0.
+ *
+ *   NGX_AGAIN     call again
+ *   NGX_DONE      the end
+ *   NGX_ERROR     the lock is broken
+ */
+ngx_int_t ngx_sio_directory_sweep(ngx_sio_directory_t *d, size_t *cursor);
+
+/*
  * Entries in use, those of workers that are gone included until somebody
- * meets them.  Read without the lock.
+ * meets or sweeps them.  Read without the lock.
  */
 size_t ngx_sio_directory_used(ngx_sio_directory_t *d);
 

@@ -89,6 +89,7 @@ struct ngx_sio_hub_s {
     ngx_queue_t               appended;   /* late ones, to be reported */
 
     uint32_t                  walk;       /* journal cursor of the adopter */
+    size_t                    sweep;      /* and then of the directory */
     uint32_t                  changes;    /* of slots, as last looked at */
     time_t                    logged;     /* when the ring was full */
 
@@ -159,7 +160,7 @@ void ngx_sio_hub_siblings_stuck(ngx_sio_hub_t *hub);
 /* ngx_sio_watch_pt */
 void ngx_sio_hub_siblings_ended(void *data, ngx_sio_hub_addr_t ended);
 
-/* posts a walk over the journal for orphans, from its beginning */
+/* posts a walk over what the dead have left, from its beginning */
 void ngx_sio_hub_siblings_adopt(ngx_sio_hub_t *hub);
 void ngx_sio_hub_siblings_adopter(ngx_event_t *ev);
 

@@ -5,7 +5,7 @@
 /* ticks in which somebody waited for a reader that did not move */
 #define NGX_SIO_HUB_SIBLINGS_PATIENCE   10
 
-/* steps of a walk over the journal in one turn */
+/* steps of a walk over the journal, or the directory, in one turn */
 #define NGX_SIO_HUB_SIBLINGS_STEPS      16
 
 
@@ -165,6 +165,7 @@ void
 ngx_sio_hub_siblings_adopt(ngx_sio_hub_t *hub)
 {
     hub->walk = 0;
+    hub->sweep = 0;
 
     if (!hub->adopter.posted) {
         ngx_post_event(&hub->adopter, &ngx_posted_next_events);
@@ -197,7 +198,10 @@ ngx_sio_hub_siblings_adopter(ngx_event_t *ev)
         if (rc == NGX_OK) {
             hub->ops->orphan(hub, id, &record);
 
-        } else if (rc != NGX_AGAIN) {
+        } else if (rc != NGX_AGAIN
+                   && ngx_sio_directory_sweep(&hub->directory, &hub->sweep)
+                      != NGX_AGAIN)
+        {
             return;
         }
     }

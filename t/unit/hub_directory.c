@@ -89,6 +89,25 @@ absent(uint64_t n)
 }
 
 
+/* in how many steps */
+
+static ngx_uint_t
+sweep(void)
+{
+    size_t      cursor;
+    ngx_uint_t  n;
+
+    cursor = 0;
+    n = 1;
+
+    while (ngx_sio_directory_sweep(&d, &cursor) == NGX_AGAIN) {
+        n++;
+    }
+
+    return n;
+}
+
+
 static void
 entries(void)
 {
@@ -124,6 +143,11 @@ entries(void)
 
     b = worker();
     hub_test_ok(absent(2), "nor when its slot has a new owner");
+
+    (void) ngx_sio_directory_insert(&d, key(3), a);
+
+    hub_test_ok(sweep() > 1 && ngx_sio_directory_used(&d) == 1 && owned(3, a),
+                "a sweep removes it, and leaves what the living have");
 }
 
 
