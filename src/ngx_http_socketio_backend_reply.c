@@ -11,7 +11,6 @@
 #define NGX_HTTP_SOCKETIO_BACKEND_REPLY_POOL  1024
 
 /* as many as a socket counts */
-#define NGX_HTTP_SOCKETIO_BACKEND_MAX_ROOMS   65535
 
 
 typedef struct {
@@ -475,23 +474,21 @@ static void
 ngx_http_socketio_backend_reply_join(ngx_http_socketio_reply_t *reply,
     ngx_str_t *rooms, ngx_uint_t n)
 {
-    ngx_uint_t         i;
-    ngx_sio_socket_t  *so;
-
-    so = reply->peer->socket;
+    ngx_uint_t  i;
 
     for (i = 0; i < n; i++) {
 
-        if (so->nrooms == NGX_HTTP_SOCKETIO_BACKEND_MAX_ROOMS) {
-            ngx_str_set(&reply->parse.error,
-                        "a socket cannot be in more than 65535 rooms");
-            ngx_http_socketio_backend_reply_fail(reply, NGX_DECLINED, NULL, 0);
-            return;
-        }
+        switch (ngx_sio_rooms_join(reply->peer->socket, &rooms[i])) {
 
-        if (ngx_sio_rooms_join(so, &rooms[i]) == NGX_ERROR) {
+        case NGX_ERROR:
             ngx_http_socketio_backend_reply_fail(reply, NGX_ERROR, "join", 0);
             return;
+
+        case NGX_BUSY:
+            return;     /* one line of the log says it for all */
+
+        default: /* NGX_OK, NGX_DECLINED */
+            break;
         }
     }
 }

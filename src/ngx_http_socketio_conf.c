@@ -740,6 +740,85 @@ ngx_http_socketio_conf_cookie(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_http_socketio_conf_event_rate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_socketio_loc_conf_t *lcf = conf;
+
+    ngx_int_t   n, unit;
+    ngx_str_t  *value, rate, burst;
+
+    if (lcf->event_period != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    switch (ngx_http_socketio_conf_alone(cf, "off")) {
+
+    case NGX_OK:
+        lcf->event_period = 0;
+        return NGX_CONF_OK;
+
+    case NGX_DECLINED:
+        break;
+
+    default: /* NGX_ERROR */
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+    rate = value[1];
+    unit = 0;
+
+    if (rate.len > 3) {
+        rate.len -= 3;
+
+        if (ngx_strncmp(rate.data + rate.len, "r/s", 3) == 0) {
+            unit = 1;
+
+        } else if (ngx_strncmp(rate.data + rate.len, "r/m", 3) == 0) {
+            unit = 60;
+        }
+    }
+
+    n = ngx_atoi(rate.data, rate.len);
+
+    if (unit == 0 || n < 1 || n > NGX_HTTP_SOCKETIO_CONF_MAX_RATE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid rate \"%V\", it must be from \"1r/m\" to "
+                           "\"%dr/s\"", &value[1],
+                           NGX_HTTP_SOCKETIO_CONF_MAX_RATE);
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->event_period = unit * 1000000 / n;
+    lcf->event_burst = n;
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    burst = value[2];
+    n = NGX_ERROR;
+
+    if (burst.len > 6 && ngx_strncmp(burst.data, "burst=", 6) == 0) {
+        n = ngx_atoi(burst.data + 6, burst.len - 6);
+    }
+
+    if (n < 1 || n > NGX_HTTP_SOCKETIO_CONF_MAX_RATE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", expected \"burst=\" and "
+                           "a number from 1 to %d", &value[2],
+                           NGX_HTTP_SOCKETIO_CONF_MAX_RATE);
+        return NGX_CONF_ERROR;
+    }
+
+    lcf->event_burst = n;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_socketio_conf_bits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     char  *p = conf;

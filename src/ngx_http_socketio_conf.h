@@ -20,6 +20,9 @@
  */
 #define NGX_HTTP_SOCKETIO_CONF_MAX_MSEC  2147483647
 
+/* of socketio_event_rate, by second or minute, and of its burst */
+#define NGX_HTTP_SOCKETIO_CONF_MAX_RATE  100000
+
 
 /* Handlers of directives, for the command table; all take a loc_conf. */
 
@@ -36,6 +39,8 @@ char *ngx_http_socketio_conf_webhook(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_socketio_conf_refuse(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_socketio_conf_cookie(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_socketio_conf_event_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* nginx's bitmask slot, which by itself lets a second line add to the first */

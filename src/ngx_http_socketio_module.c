@@ -3,6 +3,7 @@
 #include "ngx_http_socketio_count.h"
 #include "ngx_http_socketio_keys.h"
 #include "ngx_http_socketio_location.h"
+#include "ngx_http_socketio_parse.h"
 #include "ngx_http_socketio_variables.h"
 #include "ngx_http_socketio_queue.h"
 #include "ngx_http_socketio_zone.h"
@@ -61,6 +62,25 @@ static ngx_conf_bitmask_t  ngx_http_socketio_events[] = {
 
 static ngx_conf_num_bounds_t  ngx_http_socketio_count = {
     ngx_conf_check_num_bounds, 0, 65535
+};
+
+
+/* A connection's namespaces are searched one after the other. */
+
+static ngx_conf_num_bounds_t  ngx_http_socketio_few = {
+    ngx_conf_check_num_bounds, 1, 1024
+};
+
+
+static ngx_conf_num_bounds_t  ngx_http_socketio_many = {
+    ngx_conf_check_num_bounds, 1, 65535
+};
+
+
+/* what messages between workers and hosts have room for */
+
+static ngx_conf_num_bounds_t  ngx_http_socketio_name = {
+    ngx_conf_check_num_bounds, 1, NGX_HTTP_SOCKETIO_MAX_NAME
 };
 
 
@@ -205,6 +225,34 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_socketio_loc_conf_t, max_attachments),
       &ngx_http_socketio_count },
+
+    { ngx_string("socketio_max_namespaces"),
+      NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_socketio_loc_conf_t, max_namespaces),
+      &ngx_http_socketio_few },
+
+    { ngx_string("socketio_max_rooms"),
+      NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_socketio_loc_conf_t, max_rooms),
+      &ngx_http_socketio_many },
+
+    { ngx_string("socketio_max_name"),
+      NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_socketio_loc_conf_t, max_name),
+      &ngx_http_socketio_name },
+
+    { ngx_string("socketio_event_rate"),
+      NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_TAKE12,
+      ngx_http_socketio_conf_event_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("socketio_send_buffer"),
       NGX_HTTP_SOCKETIO_SETTING|NGX_CONF_TAKE1,
@@ -417,6 +465,7 @@ ngx_http_socketio_create_loc_conf(ngx_conf_t *cf)
      *     conf->status_format = NGX_HTTP_SOCKETIO_STATUS_JSON;
      *     conf->name = { 0, NULL };
      *     conf->webhook_events = 0;
+     *     conf->event_burst = 0;
      *     conf->transports = 0;
      *     conf->cookie = { 0, NULL };
      *     conf->cors_origins = NULL;
@@ -436,6 +485,10 @@ ngx_http_socketio_create_loc_conf(ngx_conf_t *cf)
     conf->connect_timeout = NGX_CONF_UNSET_MSEC;
     conf->max_payload = NGX_CONF_UNSET_SIZE;
     conf->max_attachments = NGX_CONF_UNSET_UINT;
+    conf->max_namespaces = NGX_CONF_UNSET_UINT;
+    conf->max_rooms = NGX_CONF_UNSET_UINT;
+    conf->max_name = NGX_CONF_UNSET_UINT;
+    conf->event_period = NGX_CONF_UNSET_UINT;
     conf->send_buffer = NGX_CONF_UNSET_SIZE;
     conf->allow_eio3 = NGX_CONF_UNSET;
     conf->refuse = NGX_CONF_UNSET_PTR;
@@ -496,6 +549,19 @@ ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->max_payload, prev->max_payload, 1000000);
     ngx_conf_merge_uint_value(conf->max_attachments, prev->max_attachments,
                               10);
+    ngx_conf_merge_uint_value(conf->max_namespaces, prev->max_namespaces,
+                              256);
+    ngx_conf_merge_uint_value(conf->max_rooms, prev->max_rooms, 65535);
+    ngx_conf_merge_uint_value(conf->max_name, prev->max_name,
+                              NGX_HTTP_SOCKETIO_MAX_NAME);
+
+    /* the rate and its burst belong together */
+
+    if (conf->event_period == NGX_CONF_UNSET_UINT) {
+        conf->event_burst = prev->event_burst;
+    }
+
+    ngx_conf_merge_uint_value(conf->event_period, prev->event_period, 0);
     ngx_conf_merge_size_value(conf->send_buffer, prev->send_buffer,
                               1024 * 1024);
     ngx_conf_merge_value(conf->allow_eio3, prev->allow_eio3, 0);
@@ -523,6 +589,12 @@ ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->session.max_payload = conf->max_payload;
     conf->session.send_buffer = conf->send_buffer;
     conf->session.max_attachments = conf->max_attachments;
+    conf->session.max_namespaces = conf->max_namespaces;
+    conf->session.max_rooms = conf->max_rooms;
+    conf->session.max_name = conf->max_name;
+    conf->session.event_period = conf->event_period;
+    conf->session.event_burst = (uint64_t) conf->event_period
+                                * conf->event_burst;
     conf->session.websocket = (conf->transports & NGX_HTTP_SOCKETIO_WEBSOCKET)
                               ? 1 : 0;
 

@@ -124,6 +124,12 @@ typedef struct {
     ngx_msec_t                    connect_timeout;
     size_t                        max_payload;           /* bytes */
     ngx_uint_t                    max_attachments;
+    ngx_uint_t                    max_namespaces;        /* one connection */
+    ngx_uint_t                    max_rooms;             /* one socket */
+    ngx_uint_t                    max_name;              /* octets */
+    ngx_uint_t                    event_period;          /* usec; 0: off */
+    ngx_uint_t                    event_burst;           /* packets; belongs to
+                                                            event_period */
     size_t                        send_buffer;           /* bytes, one client */
     ngx_flag_t                    allow_eio3;
     ngx_http_complex_value_t     *refuse;      /* neither empty nor "0":

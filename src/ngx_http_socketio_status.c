@@ -82,6 +82,16 @@ static const ngx_str_t
 };
 
 
+/* their directives, without "socketio_" */
+
+static const ngx_str_t  ngx_http_socketio_status_limits[NGX_SIO_LIMITS] = {
+    ngx_string("event_rate"),
+    ngx_string("max_namespaces"),
+    ngx_string("max_rooms"),
+    ngx_string("max_name")
+};
+
+
 static const ngx_str_t
     ngx_http_socketio_status_outcomes[NGX_HTTP_SOCKETIO_BACKEND_OUTCOMES] = {
     ngx_string("ok"),
@@ -222,6 +232,13 @@ static const ngx_http_socketio_status_metric_t
       ngx_http_socketio_status_label("reason",
           ngx_http_socketio_status_refusals, NGX_HTTP_SOCKETIO_REFUSALS),
       ngx_string("Requests of clients that were refused."), 0 },
+
+    { ngx_string("limits_met_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
+      ngx_string("limits"), ngx_string("met"),
+      ngx_http_socketio_status_counters, NGX_SIO_COUNT_LIMITS,
+      ngx_http_socketio_status_label("limit",
+          ngx_http_socketio_status_limits, NGX_SIO_LIMITS),
+      ngx_string("How often a client met one of its limits."), 0 },
 
     { ngx_string("webhooks_total"), NGX_HTTP_SOCKETIO_STATUS_COUNTER,
       ngx_string("webhooks"), ngx_string("finished"),

@@ -604,9 +604,19 @@ ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data)
     }
 
     for (i = 0; i < cmd->nrooms; i++) {
-        if (ngx_sio_rooms_join(so, &cmd->rooms[i]) == NGX_ERROR) {
+
+        switch (ngx_sio_rooms_join(so, &cmd->rooms[i])) {
+
+        case NGX_ERROR:
             ngx_sio_session_fail(so->session);
             return;
+
+        case NGX_BUSY:
+            i = cmd->nrooms;    /* one line of the log says it for all */
+            break;
+
+        default: /* NGX_OK, NGX_DECLINED */
+            break;
         }
     }
 

@@ -250,6 +250,36 @@ values_of('socketio_max_payload',
 
 count_value('socketio_max_attachments');
 
+values_of('socketio_max_namespaces',
+    ['1'], ['1024'],
+    ['0', qr/value must be between 1 and 1024/],
+    ['1025', qr/value must be between 1 and 1024/],
+    ['many', qr/invalid number/]);
+
+values_of('socketio_max_rooms',
+    ['1'], ['65535'],
+    ['0', qr/value must be between 1 and 65535/],
+    ['65536', qr/value must be between 1 and 65535/]);
+
+values_of('socketio_max_name',
+    ['1'], ['255'],
+    ['0', qr/value must be between 1 and 255/],
+    ['256', qr/value must be between 1 and 255/]);
+
+values_of('socketio_event_rate',
+    ['off'], ['1r/m'], ['50r/s'], ['100000r/s'], ['50r/s burst=1'],
+    ['1r/m burst=100000'],
+    ['0r/s', qr/invalid rate "0r\/s", it must be from "1r\/m" to "100000r\/s"/],
+    ['100001r/s', qr/invalid rate/], ['-1r/s', qr/invalid rate/],
+    ['50', qr/invalid rate "50"/], ['r/s', qr/invalid rate/],
+    ['50r/h', qr/invalid rate/], ['""', qr/invalid rate/],
+    ['1r/s burst=0', qr/invalid parameter "burst=0", expected "burst="/],
+    ['1r/s burst=', qr/invalid parameter/],
+    ['1r/s burst=100001', qr/invalid parameter/],
+    ['1r/s nodelay', qr/invalid parameter "nodelay"/],
+    ['off burst=1', qr/"off" excludes other parameters/],
+    ['1r/s burst=1 burst=2', qr/invalid number of arguments/]);
+
 values_of('socketio_send_buffer',
     ['64k'], ['1m'], ['1'],
     ['0', qr/directive must be greater than zero/],
@@ -518,6 +548,10 @@ my %setting = (
     socketio_connect_timeout      => ['1s', '2s', '3s'],
     socketio_max_payload          => ['1k', '2k', '3k'],
     socketio_max_attachments      => [1, 2, 3],
+    socketio_max_namespaces       => [1, 2, 3],
+    socketio_max_rooms            => [1, 2, 3],
+    socketio_max_name             => [1, 2, 3],
+    socketio_event_rate           => ['1r/s', '2r/m burst=3', 'off'],
     socketio_send_buffer          => ['1k', '2k', '3k'],
     socketio_cors_allowed_origins => ['*', 'http://a http://b', 'off'],
     socketio_cors_credentials     => ['on', 'off', 'on'],

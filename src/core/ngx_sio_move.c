@@ -17,6 +17,7 @@ typedef struct {
     uint64_t           ping_due;
     uint64_t           pong_due;
     uint64_t           connect_due;
+    uint64_t           event_time;
     uint64_t           packets_in;
     uint64_t           packets_out;
     uint32_t           revision;
@@ -78,6 +79,7 @@ ngx_sio_session_save(ngx_sio_session_t *s, u_char *p)
     saved.ping_due = s->ping_due;
     saved.pong_due = s->pong_due;
     saved.connect_due = s->connect_due;
+    saved.event_time = s->event_time;
     saved.packets_in = s->packets_in;
     saved.packets_out = s->packets_out;
     saved.revision = s->revision;
@@ -144,6 +146,7 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     s->ping_due = state.ping_due;
     s->pong_due = state.pong_due;
     s->connect_due = state.connect_due;
+    s->event_time = state.event_time;
     s->packets_in = state.packets_in;
     s->packets_out = state.packets_out;
     s->extended = state.extended;
@@ -173,6 +176,7 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     s->post = state.post;
     s->post_done = state.post_done;
 
+    ngx_sio_session_hold(s);
     ngx_sio_session_restored(s);
 
     *sp = s;
@@ -665,7 +669,7 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
             return NGX_DECLINED;
         }
 
-        if (ngx_sio_rooms_join(so, &str) == NGX_ERROR) {
+        if (ngx_sio_rooms_insert(so, &str) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }

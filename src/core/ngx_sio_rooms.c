@@ -24,6 +24,7 @@ typedef struct {
 } ngx_sio_rooms_walk_t;
 
 
+static void ngx_sio_rooms_refuse(ngx_sio_socket_t *so, ngx_str_t *name);
 static ngx_sio_room_t *ngx_sio_room_find(ngx_sio_nsp_t *nsp, ngx_str_t *name);
 static ngx_sio_room_t *ngx_sio_room_create(ngx_sio_nsp_t *nsp,
     ngx_str_t *name);
@@ -154,8 +155,8 @@ ngx_sio_rooms_exit(ngx_sio_socket_t *so)
 ngx_int_t
 ngx_sio_rooms_join(ngx_sio_socket_t *so, ngx_str_t *name)
 {
-    ngx_sio_room_t        *room;
-    ngx_sio_membership_t  *m;
+    ngx_sio_room_t                *room;
+    const ngx_sio_session_conf_t  *conf;
 
     if (ngx_sio_rooms_is_own(so, name)) {
         if (!so->left_own) {
@@ -165,6 +166,67 @@ ngx_sio_rooms_join(ngx_sio_socket_t *so, ngx_str_t *name)
         so->left_own = 0;
         return NGX_OK;
     }
+
+    conf = so->session->conf;
+
+    if (so->nrooms < conf->max_rooms && name->len <= conf->max_name) {
+        return ngx_sio_rooms_insert(so, name);
+    }
+
+    room = ngx_sio_room_find(so->nsp, name);
+
+    if (room != NULL && ngx_sio_membership_find(so, room) != NULL) {
+        return NGX_DECLINED;
+    }
+
+    ngx_sio_rooms_refuse(so, name);
+
+    return NGX_BUSY;
+}
+
+
+static void
+ngx_sio_rooms_refuse(ngx_sio_socket_t *so, ngx_str_t *name)
+{
+    ngx_uint_t                     limit;
+    ngx_sio_engine_t              *e;
+    ngx_sio_session_t             *s, *current;
+    const ngx_sio_session_conf_t  *conf;
+
+    s = so->session;
+    e = s->engine;
+    conf = s->conf;
+
+    /* who is to be named may not be the one that is served */
+
+    current = e->current;
+    e->current = s;
+
+    if (name->len > conf->max_name) {
+        limit = NGX_SIO_LIMIT_NAME;
+
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client may not join a room whose name has %uz octets, "
+                      "limit is %uz", name->len, conf->max_name);
+
+    } else {
+        limit = NGX_SIO_LIMIT_ROOMS;
+
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client may not join more rooms, limit is %ui",
+                      conf->max_rooms);
+    }
+
+    e->current = current;
+    e->counters[NGX_SIO_COUNT_LIMITS + limit]++;
+}
+
+
+ngx_int_t
+ngx_sio_rooms_insert(ngx_sio_socket_t *so, ngx_str_t *name)
+{
+    ngx_sio_room_t        *room;
+    ngx_sio_membership_t  *m;
 
     room = ngx_sio_room_find(so->nsp, name);
 

@@ -73,9 +73,17 @@ void ngx_sio_rooms_exit(ngx_sio_socket_t *so);
 /*
  * NGX_OK        is in the room now
  * NGX_DECLINED  was already
+ * NGX_BUSY      it is in as many as it may be, or the name is too long; logged
+ *               and counted
  * NGX_ERROR     no memory
  */
 ngx_int_t ngx_sio_rooms_join(ngx_sio_socket_t *so, ngx_str_t *name);
+
+/*
+ * The same for a socket that was in the room before it moved: no limit, never
+ * NGX_BUSY.  Not for the room of its sid.
+ */
+ngx_int_t ngx_sio_rooms_insert(ngx_sio_socket_t *so, ngx_str_t *name);
 
 /* NGX_OK, or NGX_DECLINED: was not in it. */
 ngx_int_t ngx_sio_rooms_leave(ngx_sio_socket_t *so, ngx_str_t *name);

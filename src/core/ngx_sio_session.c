@@ -14,6 +14,9 @@
 static void ngx_sio_ignore_receive(ngx_sio_session_t *s, ngx_uint_t binary,
     ngx_str_t *data);
 static void ngx_sio_ignore_flush(ngx_sio_session_t *s);
+static void ngx_sio_session_pace(ngx_sio_session_t *s,
+    ngx_sio_eio_packet_t *pkt);
+static ngx_msec_t ngx_sio_session_held_due(ngx_sio_session_t *s);
 static void ngx_sio_session_message(ngx_sio_session_t *s,
     ngx_sio_eio_packet_t *pkt);
 static void ngx_sio_session_leave(ngx_sio_session_t *s);
@@ -248,6 +251,10 @@ ngx_sio_session_packet(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
 {
     ngx_sio_session_count_in(s);
 
+    if (s->conf->event_period) {
+        ngx_sio_session_pace(s, pkt);
+    }
+
     switch (pkt->type) {
 
     case NGX_SIO_EIO_MESSAGE:
@@ -287,6 +294,72 @@ ngx_sio_session_packet(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
         ngx_sio_session_alive(s);
         return;
     }
+}
+
+
+/*
+ * Who sends faster than is allowed is read at that pace: nothing is lost, and
+ * the client's own queue, in its memory, is what grows.  A heartbeat is not of
+ * its choice, and an attachment belongs to a packet that was counted.
+ */
+
+static void
+ngx_sio_session_pace(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
+{
+    uint64_t  now;
+
+    if (pkt->type == (s->revision == 3 ? NGX_SIO_EIO_PING : NGX_SIO_EIO_PONG)
+        || pkt->binary)
+    {
+        return;
+    }
+
+    now = (uint64_t) ngx_current_msec * 1000;
+
+    s->event_time = ngx_max(s->event_time, now) + s->conf->event_period;
+
+    ngx_sio_session_hold(s);
+}
+
+
+/* The next packet is read when there is room for it. */
+
+void
+ngx_sio_session_hold(ngx_sio_session_t *s)
+{
+    const ngx_sio_session_conf_t  *conf;
+
+    conf = s->conf;
+
+    if (s->held || s->closing || conf->event_period == 0
+        || s->event_time + conf->event_period
+           <= (uint64_t) ngx_current_msec * 1000 + conf->event_burst)
+    {
+        return;
+    }
+
+    s->held = 1;
+    s->engine->counters[NGX_SIO_COUNT_LIMITS + NGX_SIO_LIMIT_EVENT_RATE]++;
+
+    if (!s->hasty) {
+        s->hasty = 1;
+
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client sends faster than socketio_event_rate allows, "
+                      "it is read more slowly");
+    }
+
+    ngx_sio_session_pause(s);
+    ngx_sio_session_arm(s);
+}
+
+
+static ngx_msec_t
+ngx_sio_session_held_due(ngx_sio_session_t *s)
+{
+    return (ngx_msec_t) ((s->event_time + s->conf->event_period
+                          - s->conf->event_burst + 999)
+                         / 1000);
 }
 
 
@@ -737,17 +810,18 @@ void
 ngx_sio_session_arm(ngx_sio_session_t *s)
 {
     ngx_uint_t      i;
-    ngx_msec_t      due, dues[4];
+    ngx_msec_t      due, dues[5];
     ngx_msec_int_t  left;
 
     dues[0] = s->ping_due;
     dues[1] = s->pong_due;
     dues[2] = s->state_due;
     dues[3] = s->connect_due;
+    dues[4] = s->held ? ngx_sio_session_held_due(s) : 0;
 
     due = 0;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 5; i++) {
         if (dues[i] && (due == 0 || (ngx_msec_int_t) (dues[i] - due) < 0)) {
             due = dues[i];
         }
@@ -798,6 +872,11 @@ ngx_sio_session_timeout(ngx_event_t *ev)
 
         s->engine->ops->ws_close(s, s->ws, NGX_SIO_REASONS, 1);
         ngx_sio_session_probe_failed(s);
+    }
+
+    if (s->held && ngx_sio_session_is_due(ngx_sio_session_held_due(s))) {
+        s->held = 0;
+        ngx_sio_session_resume(s);
     }
 
     if (ngx_sio_session_is_due(s->connect_due)) {

@@ -109,6 +109,12 @@ typedef struct {
     size_t          max_payload;        /* octets of one body or message */
     size_t          send_buffer;        /* octets queued for one client */
     ngx_uint_t      max_attachments;
+    ngx_uint_t      max_namespaces;     /* sockets of one session */
+    ngx_uint_t      max_rooms;          /* of one socket; up to 65535 */
+    size_t          max_name;           /* octets: namespace, event, room */
+    uint64_t        event_period;       /* usec for one packet; 0: no limit */
+    uint64_t        event_burst;        /* usec for those that may come at
+                                           once */
     unsigned        websocket:1;        /* upgrades are offered */
     ngx_log_t      *log;                /* where, and how much, is logged */
 } ngx_sio_session_conf_t;
@@ -243,6 +249,17 @@ enum {
 };
 
 
+/* What one client may have, do or say; see ngx_sio_session_conf_t. */
+
+typedef enum {
+    NGX_SIO_LIMIT_EVENT_RATE = 0,
+    NGX_SIO_LIMIT_NAMESPACES,
+    NGX_SIO_LIMIT_ROOMS,
+    NGX_SIO_LIMIT_NAME,
+    NGX_SIO_LIMITS
+} ngx_sio_limit_e;
+
+
 /* indexes of engine->counters: what only grows */
 
 enum {
@@ -255,7 +272,8 @@ enum {
     NGX_SIO_COUNT_PACKETS_OUT,             /* sent, or queued to be */
     NGX_SIO_COUNT_BYTES_IN,                /* by transport; the layer above */
     NGX_SIO_COUNT_BYTES_OUT = NGX_SIO_COUNT_BYTES_IN + 2,   /* counts them */
-    NGX_SIO_COUNT_CORE = NGX_SIO_COUNT_BYTES_OUT + 2
+    NGX_SIO_COUNT_LIMITS = NGX_SIO_COUNT_BYTES_OUT + 2,     /* met, by limit */
+    NGX_SIO_COUNT_CORE = NGX_SIO_COUNT_LIMITS + NGX_SIO_LIMITS
                                            /* first index of the layer above */
 };
 
@@ -314,6 +332,9 @@ struct ngx_sio_session_s {
     unsigned                        reason:5;    /* why; PROBING goes on, or
                                                     LINGER */
     unsigned                        carried:1;   /* by a WebSocket, at last */
+    unsigned                        held:1;      /* too fast, and counted in
+                                                    paused */
+    unsigned                        hasty:1;     /* that was logged */
 
     uint64_t                        packets_out;
     uint64_t                        packets_in;
@@ -342,6 +363,9 @@ struct ngx_sio_session_s {
     ngx_msec_t                      pong_due;    /* give up;  0: no */
     ngx_msec_t                      state_due;   /* end of PROBING, LINGER */
     ngx_msec_t                      connect_due; /* 0: a namespace was joined */
+    uint64_t                        event_time;  /* usec: when all that came
+                                                    would have come at the
+                                                    rate that is allowed */
 };
 
 

@@ -89,6 +89,9 @@ void ngx_sio_session_depart(ngx_sio_session_t *s, ngx_uint_t reason,
 void ngx_sio_session_end(ngx_sio_session_t *s, ngx_uint_t reason);
 void ngx_sio_session_unlink(ngx_sio_session_t *s);
 
+/* Stops reading a client that was too fast, until the timer lets it go on. */
+void ngx_sio_session_hold(ngx_sio_session_t *s);
+
 /* A deadline from now, never 0; and the timer after one has changed. */
 ngx_msec_t ngx_sio_session_due(ngx_msec_t timeout);
 void ngx_sio_session_arm(ngx_sio_session_t *s);

@@ -13,6 +13,8 @@
 static ngx_int_t ngx_sio_socket_dispatch(ngx_sio_session_t *s,
     ngx_sio_packet_t *p, ngx_str_t *attachments, ngx_uint_t n,
     ngx_uint_t *reason);
+static ngx_int_t ngx_sio_socket_check_event(ngx_sio_session_t *s,
+    ngx_str_t *event);
 static ngx_int_t ngx_sio_socket_connect(ngx_sio_session_t *s,
     ngx_sio_packet_t *p);
 static ngx_int_t ngx_sio_socket_query(ngx_str_t *query, ngx_str_t *auth);
@@ -209,6 +211,12 @@ ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
 
         case NGX_SIO_PACKET_EVENT:
         case NGX_SIO_PACKET_BINARY_EVENT:
+
+            if (ngx_sio_socket_check_event(s, &p->event) != NGX_OK) {
+                *reason = NGX_SIO_REASON_FORCED_CLOSE;
+                return NGX_DECLINED;
+            }
+
             s->engine->ops->event(so, &p->event, &p->args, p->id,
                                   attachments, n);
             return NGX_OK;
@@ -240,6 +248,30 @@ ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
 }
 
 
+/* The name of an event is kept for variables and log lines. */
+
+static ngx_int_t
+ngx_sio_socket_check_event(ngx_sio_session_t *s, ngx_str_t *event)
+{
+    size_t  len;
+
+    len = (ngx_sio_json_type(event) == NGX_SIO_JSON_STRING)
+          ? ngx_sio_json_string_length(event) : event->len;
+
+    if (len <= s->conf->max_name) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                  "client sent the name of an event with %uz octets, "
+                  "limit is %uz", len, s->conf->max_name);
+
+    s->engine->counters[NGX_SIO_COUNT_LIMITS + NGX_SIO_LIMIT_NAME]++;
+
+    return NGX_DECLINED;
+}
+
+
 static ngx_int_t
 ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
 {
@@ -250,12 +282,30 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
     static ngx_str_t   invalid = ngx_string("Invalid namespace");
     static ngx_str_t   many = ngx_string("Too many namespaces");
 
+    if (p->nsp.len > s->conf->max_name) {
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client sent the name of a namespace with %uz octets, "
+                      "limit is %uz", p->nsp.len, s->conf->max_name);
+
+        s->engine->counters[NGX_SIO_COUNT_LIMITS + NGX_SIO_LIMIT_NAME]++;
+
+        ngx_sio_socket_send_error(s, &p->nsp, &invalid, NULL);
+        return NGX_OK;
+    }
+
     if (!s->engine->ops->allowed(s, &p->nsp)) {
         ngx_sio_socket_send_error(s, &p->nsp, &invalid, NULL);
         return NGX_OK;
     }
 
-    if (s->nsockets == NGX_SIO_MAX_SOCKETS) {
+    if (s->nsockets >= s->conf->max_namespaces) {
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client wants to enter more namespaces, limit is %ui",
+                      s->conf->max_namespaces);
+
+        s->engine->counters[NGX_SIO_COUNT_LIMITS
+                            + NGX_SIO_LIMIT_NAMESPACES]++;
+
         ngx_sio_socket_send_error(s, &p->nsp, &many, NULL);
         return NGX_OK;
     }

@@ -63,13 +63,6 @@ struct ngx_sio_asked_s {
 #define NGX_SIO_MAX_ASKED    1024          /* ... and by its client */
 
 /*
- * Sockets of one session: a client may not fill the memory of a worker with
- * namespaces, and with so many a list finds one fast enough.
- */
-#define NGX_SIO_MAX_SOCKETS  256
-
-
-/*
  * A Socket.IO packet or an attachment of the session.
  *
  *   NGX_OK        taken
