@@ -661,7 +661,6 @@ subtest 'a thousand calls on one connection' => sub {
     my $kept = SIO::HTTP->new(port => $nginx->port, keepalive => 1);
     my ($good, %connections) = (0);
 
-    # nginx closes a connection after keepalive_requests, 1000
     for my $i (1 .. 1000) {
         my $answer = call(emit => { event => 'a', args => [ $i ] },
                           http => $kept);

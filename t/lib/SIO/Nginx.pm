@@ -27,6 +27,9 @@ my $globals_http = <<'EOF';
     uwsgi_temp_path %%PREFIX%%/temp/uwsgi;
     scgi_temp_path %%PREFIX%%/temp/scgi;
     root %%PREFIX%%/html;
+
+    # a connection that was made to reach a worker shall keep to it
+    keepalive_requests 1000000;
 EOF
 
 my $template = <<'EOF';
