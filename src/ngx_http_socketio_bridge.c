@@ -36,6 +36,8 @@ static void ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b);
 static ngx_int_t ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b);
+static ngx_uint_t ngx_http_socketio_bridge_forwards(
+    ngx_http_socketio_bridge_t *b, ngx_http_socketio_queue_t *conf);
 static ngx_int_t ngx_http_socketio_bridge_open_line(
     ngx_http_socketio_bridge_t *b, ngx_http_socketio_line_t *line,
     ngx_http_socketio_queue_t *conf);
@@ -359,6 +361,10 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
         line->stopped = 0;
         line->kept->up = line->up;
 
+        if (!line->forwards) {
+            line->kept->speaks = 0;
+        }
+
         while ((letter = ngx_http_socketio_bridge_first(&line->held)) != NULL)
         {
             ngx_http_socketio_bridge_dispatch(line, &letter->pattern,
@@ -464,6 +470,7 @@ ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b)
 
         line->bridge = b;
         line->conf = conf[i];
+        line->forwards = ngx_http_socketio_bridge_forwards(b, conf[i]);
 
         ngx_queue_init(&line->outbox);
         ngx_queue_init(&line->held);
@@ -482,6 +489,27 @@ ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b)
     }
 
     return NGX_OK;
+}
+
+
+/* Whether there is another queue for what comes by this one. */
+
+static ngx_uint_t
+ngx_http_socketio_bridge_forwards(ngx_http_socketio_bridge_t *b,
+    ngx_http_socketio_queue_t *conf)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_queue_t  **other;
+
+    other = b->queues->elts;
+
+    for (i = 0; i < b->queues->nelts; i++) {
+        if (other[i] != conf && other[i]->forward && conf->forward) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -622,6 +650,7 @@ ngx_http_socketio_bridge_up(ngx_sio_queue_t *q)
 
     line->up = 1;
     line->echoed = ngx_current_msec;
+    line->spoken = ngx_current_msec;
 
     if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
         ngx_http_socketio_cluster_mark(line);
@@ -629,6 +658,7 @@ ngx_http_socketio_bridge_up(ngx_sio_queue_t *q)
     }
 
     line->kept->up = 1;
+    line->kept->speaks = 0;
 
     /* what was not confirmed goes out again */
 
@@ -653,6 +683,7 @@ ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q)
 
     if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
         line->kept->up = 0;
+        line->kept->speaks = 0;
     }
 }
 
@@ -906,7 +937,12 @@ ngx_http_socketio_bridge_entry(ngx_http_socketio_line_t *line,
         return NGX_AGAIN;
     }
 
-    rc = NGX_OK;
+    /* its servers have said it themselves, or want to hear their own only */
+
+    rc = (cmd.from && (!line->conf->forward
+                       || cmd.from == ngx_sio_bridge_number(line->bridge->kept,
+                                                            line->kept)))
+         ? NGX_DONE : NGX_OK;
 
     while (rc == NGX_OK) {
         rc = line->conf->format->publish(line, &cmd, line->stage);

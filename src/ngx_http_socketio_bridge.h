@@ -49,6 +49,8 @@ typedef struct ngx_http_socketio_queue_s {
     ngx_str_t                           channel;
     const ngx_http_socketio_format_t   *format;
     ngx_uint_t                          dialect;   /* of python */
+    ngx_uint_t                          forward;   /* between its servers and
+                                                      those of other queues */
     ngx_sio_queue_conf_t                conf;
     uint64_t                            key;       /* what it is known by, */
     ngx_str_t                           label;     /* ... and shown as */
@@ -118,12 +120,15 @@ struct ngx_http_socketio_line_s {
 
     ngx_msec_t                          spoke;     /* when we said ALIVE, */
     ngx_msec_t                          echoed;    /* ... and heard it */
+    ngx_msec_t                          spoken;    /* when anybody said that
+                                                      it speaks for the line */
 
     ngx_queue_t                         waiting;   /* emits of others, for */
     ngx_uint_t                          nwaiting;  /* acknowledgements */
 
     time_t                              warned;    /* of refused messages */
 
+    unsigned                            forwards:1; /* can speak for others */
     unsigned                            up:1;
     unsigned                            marked:1;  /* our mark has come */
     unsigned                            stopped:1; /* the follower's has */

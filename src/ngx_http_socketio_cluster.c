@@ -4,7 +4,7 @@
 
 
 #define NGX_HTTP_SOCKETIO_CLUSTER_MAGIC    0x584f4953     /* "SIOX" */
-#define NGX_HTTP_SOCKETIO_CLUSTER_VERSION  1
+#define NGX_HTTP_SOCKETIO_CLUSTER_VERSION  2
 
 /* msec between two requests to the same host to repeat something */
 #define NGX_HTTP_SOCKETIO_CLUSTER_ASK      200
@@ -12,12 +12,16 @@
 /* seconds after which the place of a silent host may be given away */
 #define NGX_HTTP_SOCKETIO_CLUSTER_IDLE     60
 
+/* msec after which one that speaks for a line is replaced */
+#define NGX_HTTP_SOCKETIO_CLUSTER_MUTE     (3 * NGX_HTTP_SOCKETIO_ALIVE)
+
 /* entries that are repeated at once */
 #define NGX_HTTP_SOCKETIO_CLUSTER_REPEAT   1000
 
 
 typedef struct {
     uint64_t   holder;               /* which worker serves the queues */
+    uint64_t   number;               /* what it calls the line */
     uint32_t   workers;
     uint32_t   sockets;
 } ngx_http_socketio_cluster_alive_t;
@@ -153,6 +157,10 @@ ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
         ngx_http_socketio_remote_answer(line, head.from, &body);
         break;
 
+    case NGX_HTTP_SOCKETIO_CLUSTER_MARK:
+        /* of interest to nobody else */
+        break;
+
     default:
         ngx_http_socketio_bridge_refused(line, "unknown kind of a host");
     }
@@ -173,6 +181,14 @@ ngx_http_socketio_cluster_own(ngx_http_socketio_line_t *line,
 
     if (head->kind == NGX_HTTP_SOCKETIO_CLUSTER_ALIVE) {
         line->echoed = ngx_current_msec;
+
+        if ((head->flags & NGX_HTTP_SOCKETIO_CLUSTER_SPEAKS)
+            && b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING)
+        {
+            line->kept->speaks = 1;
+            line->spoken = ngx_current_msec;
+        }
+
         return;
     }
 
@@ -218,6 +234,9 @@ ngx_http_socketio_cluster_heard(ngx_http_socketio_line_t *line,
             ngx_sio_bridge_remove(peer);
         }
 
+        /* it may have been the one */
+        line->spoken = ngx_current_msec - NGX_HTTP_SOCKETIO_CLUSTER_MUTE;
+
         return;
     }
 
@@ -243,6 +262,13 @@ ngx_http_socketio_cluster_heard(ngx_http_socketio_line_t *line,
     peer->holder = alive.holder;
     peer->workers = alive.workers;
     peer->sockets = alive.sockets;
+
+    *ngx_sio_bridge_shared(kept, peer, line->kept) = (uint8_t) alive.number;
+
+    if (head->flags & NGX_HTTP_SOCKETIO_CLUSTER_SPEAKS) {
+        line->kept->speaks = 0;
+        line->spoken = ngx_current_msec;
+    }
 
     if (head->ordinal > peer->applied) {
         ngx_http_socketio_cluster_ask(line, peer);
@@ -409,6 +435,15 @@ ngx_http_socketio_cluster_alive(ngx_http_socketio_line_t *line,
     head.ordinal = line->next - 1;
     head.flags = hello ? NGX_HTTP_SOCKETIO_CLUSTER_HELLO : 0;
 
+    if (line->forwards
+        && (hello || line->kept->speaks
+            || ngx_current_msec - line->spoken
+               >= NGX_HTTP_SOCKETIO_CLUSTER_MUTE))
+    {
+        head.flags |= NGX_HTTP_SOCKETIO_CLUSTER_SPEAKS;
+    }
+
+    alive.number = ngx_sio_bridge_number(line->bridge->kept, line->kept);
     alive.holder = ngx_sio_hub_addr_pack(ngx_sio_hub_self(w->hub));
     alive.workers = ngx_sio_hub_count(w->hub);
     alive.sockets = 0;

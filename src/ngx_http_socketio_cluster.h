@@ -14,6 +14,11 @@
  * has not any more.  ALIVE tells the last number, so that nothing is missed at
  * the end of a stream either.  Messages that are addressed to one host are
  * not repeated: their requests have time limits.
+ *
+ * What servers of another kind say on a line is heard by all hosts there; one
+ * of them tells it to the other lines: the one whose ALIVE has said so last.
+ * All see these in the same order between the messages, so that for each of
+ * these they agree on who it is.
  */
 
 
@@ -53,6 +58,8 @@ typedef struct {
 
 
 #define NGX_HTTP_SOCKETIO_CLUSTER_HELLO  0x0001    /* ALIVE: answer it */
+#define NGX_HTTP_SOCKETIO_CLUSTER_SPEAKS 0x0002    /* ALIVE: from here on it
+                                                      speaks for the line */
 
 
 /* Names the line's channels and subscribes to them. */
@@ -62,7 +69,9 @@ ngx_int_t ngx_http_socketio_cluster_open(ngx_http_socketio_line_t *line);
 void ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
     ngx_str_t *payload);
 
-/* Says that we are here; hello: and asks who else is. */
+/*
+ * Says that we are here; hello: and asks who else is, and speaks for the line.
+ */
 void ngx_http_socketio_cluster_alive(ngx_http_socketio_line_t *line,
     ngx_uint_t hello);
 void ngx_http_socketio_cluster_bye(ngx_http_socketio_line_t *line);

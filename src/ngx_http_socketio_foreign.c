@@ -91,6 +91,8 @@ ngx_http_socketio_foreign_apply(ngx_http_socketio_line_t *line,
     rc = ngx_http_socketio_foreign_command(line, m, &cmd);
 
     if (rc == NGX_OK) {
+        cmd.local = !line->kept->speaks;
+
         rc = ngx_http_socketio_command_send(line->bridge->worker, &cmd, NULL);
     }
 
@@ -131,6 +133,7 @@ ngx_http_socketio_foreign_command(ngx_http_socketio_line_t *line,
     }
 
     cmd->local = 1;
+    cmd->from = ngx_sio_bridge_number(line->bridge->kept, line->kept);
     cmd->is_volatile = m->is_volatile;
     cmd->close = m->close;
     cmd->json = m->json;
@@ -205,6 +208,17 @@ ngx_http_socketio_foreign_ask(ngx_http_socketio_line_t *line,
     if (wait == NULL) {
         ngx_http_socketio_bridge_refused(line, "too many acknowledgements");
         return;
+    }
+
+    if (line->kept->speaks) {
+
+        /* answers are given to servers of the own kind only */
+
+        cmd.local = 0;
+        cmd.elsewhere = 1;
+        (void) ngx_http_socketio_command_send(w, &cmd, NULL);
+        cmd.local = 1;
+        cmd.elsewhere = 0;
     }
 
     wait->counted = counted;

@@ -57,6 +57,7 @@ ngx_http_socketio_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     q->format = ngx_http_socketio_queue_formats[0];
+    q->forward = 1;
 
     for (i = 2; i < cf->args->nelts; i++) {
 
@@ -114,6 +115,16 @@ ngx_http_socketio_queue_parameter(ngx_conf_t *cf, ngx_http_socketio_queue_t *q,
         return q->channel.len && q->channel.len
                                  <= NGX_HTTP_SOCKETIO_QUEUE_CHANNEL
                ? NGX_OK : NGX_ERROR;
+    }
+
+    if (ngx_strcmp(value->data, "forward=on") == 0) {
+        q->forward = 1;
+        return NGX_OK;
+    }
+
+    if (ngx_strcmp(value->data, "forward=off") == 0) {
+        q->forward = 0;
+        return NGX_OK;
     }
 
     if (ngx_strncmp(value->data, "dialect=", 8) == 0) {
@@ -179,7 +190,8 @@ ngx_http_socketio_queue_add(ngx_conf_t *cf, ngx_http_socketio_zone_t *zone,
     q->key = ngx_http_socketio_queue_key(q, url);
 
     q->label.data = ngx_pnalloc(cf->pool,
-                                q->url.shown.len + 1 + q->channel.len);
+                                q->url.shown.len + q->channel.len
+                                + q->format->name.len + 2);
     if (q->label.data == NULL) {
         return NGX_ERROR;
     }
@@ -189,6 +201,19 @@ ngx_http_socketio_queue_add(ngx_conf_t *cf, ngx_http_socketio_zone_t *zone,
                    - q->label.data;
 
     other = zone->queues.elts;
+
+    for (i = 0; i < zone->queues.nelts; i++) {
+
+        if (other[i]->label.len == q->label.len
+            && ngx_strncmp(other[i]->label.data, q->label.data, q->label.len)
+               == 0)
+        {
+            q->label.len = ngx_sprintf(q->label.data + q->label.len, " %V",
+                                       &q->format->name)
+                           - q->label.data;
+            break;
+        }
+    }
 
     for (i = 0; i < zone->queues.nelts; i++) {
 

@@ -72,6 +72,8 @@ static void ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
 static ngx_int_t ngx_http_socketio_remote_reply(
     ngx_http_socketio_bridge_t *b, u_char *host, ngx_sio_waiter_t *waiter,
     ngx_uint_t kind, ngx_str_t *body);
+static ngx_uint_t ngx_http_socketio_remote_heard(
+    ngx_http_socketio_bridge_t *b, u_char *host, ngx_uint_t number);
 static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
     u_char *host, ngx_sio_waiter_t *waiter, uint32_t tag, ngx_uint_t n);
 static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_peer(
@@ -594,7 +596,12 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
         return rc;
     }
 
+    if (cmd.from && ngx_http_socketio_remote_heard(b, from, cmd.from)) {
+        return NGX_OK;
+    }
+
     cmd.local = 1;
+    cmd.elsewhere = 0;
 
     if (!ngx_http_socketio_command_asks(&cmd)) {
         ngx_memzero(&cmd.count, sizeof(ngx_sio_waiter_t));
@@ -646,6 +653,38 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
     ngx_http_socketio_remote_announce(b, from, &waiter, cmd.tag,
                                       ngx_sio_hub_members_count(&members));
     return NGX_OK;
+}
+
+
+/*
+ * Whether what came to another host by this line of its own has come here, too,
+ * by the same one.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_remote_heard(ngx_http_socketio_bridge_t *b, u_char *host,
+    ngx_uint_t number)
+{
+    ngx_uint_t              i;
+    ngx_sio_bridge_peer_t  *peer;
+
+    peer = ngx_sio_bridge_find(b->kept, host);
+
+    if (peer == NULL) {
+        return 0;
+    }
+
+    for (i = 0; i < b->nlines; i++) {
+
+        if (b->lines[i].up
+            && *ngx_sio_bridge_shared(b->kept, peer, b->lines[i].kept)
+               == number)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

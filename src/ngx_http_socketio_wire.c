@@ -17,11 +17,12 @@ typedef struct {
     uint32_t           nexcept;
     uint32_t           nrooms;
     uint32_t           nattachments;
-    uint32_t           unused;
+    uint32_t           from;
 } ngx_http_socketio_command_head_t;
 
 #define NGX_HTTP_SOCKETIO_COMMAND_VOLATILE  0x01
 #define NGX_HTTP_SOCKETIO_COMMAND_CLOSE     0x02
+#define NGX_HTTP_SOCKETIO_COMMAND_ELSEWHERE 0x04
 
 /* sockets that are picked at a time */
 #define NGX_HTTP_SOCKETIO_APPLY_BATCH       512
@@ -183,11 +184,13 @@ ngx_http_socketio_command_write(u_char *p, ngx_http_socketio_command_t *cmd)
 
     head.id = cmd->id;
     head.expires = cmd->expires;
+    head.from = cmd->from;
     head.count = cmd->count;
     head.tag = cmd->tag;
     head.type = cmd->type;
     head.flags = (cmd->is_volatile ? NGX_HTTP_SOCKETIO_COMMAND_VOLATILE : 0)
-                 | (cmd->close ? NGX_HTTP_SOCKETIO_COMMAND_CLOSE : 0);
+                 | (cmd->close ? NGX_HTTP_SOCKETIO_COMMAND_CLOSE : 0)
+                 | (cmd->elsewhere ? NGX_HTTP_SOCKETIO_COMMAND_ELSEWHERE : 0);
     head.nto = cmd->target.nto;
     head.nexcept = cmd->target.nexcept;
     head.nrooms = cmd->nrooms;
@@ -263,12 +266,15 @@ ngx_http_socketio_command_decode(ngx_str_t *body,
 
     cmd->id = head.id;
     cmd->expires = head.expires;
+    cmd->from = head.from;
     cmd->count = head.count;
     cmd->tag = head.tag;
     cmd->type = head.type;
     cmd->is_volatile = (head.flags & NGX_HTTP_SOCKETIO_COMMAND_VOLATILE)
                        ? 1 : 0;
     cmd->close = (head.flags & NGX_HTTP_SOCKETIO_COMMAND_CLOSE) ? 1 : 0;
+    cmd->elsewhere = (head.flags & NGX_HTTP_SOCKETIO_COMMAND_ELSEWHERE)
+                     ? 1 : 0;
     cmd->target.nto = head.nto;
     cmd->target.nexcept = head.nexcept;
     cmd->nrooms = head.nrooms;

@@ -52,6 +52,9 @@ typedef struct {
                                           and cannot go back */
     unsigned            local:1;       /* is for this host alone; else the
                                           message queues get it, too */
+    unsigned            elsewhere:1;   /* is for them alone */
+    ngx_uint_t          from;          /* the queue whose servers said it, its
+                                          number; 0: this host does */
 
     ngx_sio_waiter_t    count;         /* whoever wants to know what it did;
                                           unset: nobody */

@@ -339,10 +339,12 @@ ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
 
     cmd.local = !(e->flags & NGX_SIO_HUB_SHIP);
 
-    ngx_http_socketio_command_apply(w, &cmd, e->position, &effect);
+    if (!cmd.elsewhere) {
+        ngx_http_socketio_command_apply(w, &cmd, e->position, &effect);
 
-    if (ngx_sio_waiter_set(&cmd.count)) {
-        ngx_http_socketio_result_send(w, &cmd, &effect);
+        if (ngx_sio_waiter_set(&cmd.count)) {
+            ngx_http_socketio_result_send(w, &cmd, &effect);
+        }
     }
 
     if (!cmd.local && w->bridge != NULL) {

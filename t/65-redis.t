@@ -392,6 +392,8 @@ subtest 'nginx -t' => sub {
         [ 'redis://localhost channel=' => qr/invalid parameter "channel="/ ],
         [ 'redis://localhost dialect=6' =>
           qr/invalid parameter "dialect=6"/ ],
+        [ 'redis://localhost forward=maybe' =>
+          qr/invalid parameter "forward=maybe"/ ],
         [ 'redis://localhost zone=other' => qr/zone "other" is not declared/ ],
         [ 'redis://localhost; socketio_message_queue redis://localhost' =>
           qr/already/ ],

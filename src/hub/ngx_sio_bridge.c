@@ -166,6 +166,10 @@ ngx_sio_bridge_line(ngx_sio_bridge_t *b, uint64_t key, uint64_t *keys,
 
     ngx_sio_mem_commit(&unused->key, 0);
 
+    for (i = 0; i < NGX_SIO_BRIDGE_PEERS; i++) {
+        b->head->peers[i].numbers[unused - b->head->lines] = 0;
+    }
+
     ngx_memzero(unused, sizeof(ngx_sio_bridge_line_t));
     unused->shipped = __atomic_load_n(&b->head->ordinal, __ATOMIC_ACQUIRE);
 
@@ -261,10 +265,26 @@ ngx_sio_bridge_insert(ngx_sio_bridge_t *b, u_char *id, uint64_t applied,
     place->holder = 0;
     place->workers = 0;
     place->sockets = 0;
+    ngx_memzero(place->numbers, sizeof(place->numbers));
 
     ngx_sio_mem_commit(&place->heard, (uint64_t) now);
 
     return place;
+}
+
+
+ngx_uint_t
+ngx_sio_bridge_number(ngx_sio_bridge_t *b, ngx_sio_bridge_line_t *line)
+{
+    return line - b->head->lines + 1;
+}
+
+
+uint8_t *
+ngx_sio_bridge_shared(ngx_sio_bridge_t *b, ngx_sio_bridge_peer_t *peer,
+    ngx_sio_bridge_line_t *line)
+{
+    return &peer->numbers[line - b->head->lines];
 }
 
 

@@ -49,6 +49,8 @@ typedef struct {
     uint64_t                taken;       /* messages that came */
     uint64_t                refused[NGX_SIO_BRIDGE_REASONS];
     uint64_t                up;          /* connected, flag */
+    uint64_t                speaks;      /* this host tells the other queues
+                                            what comes by this one, flag */
     uint64_t                delay;       /* of a message, msec */
 } ngx_sio_bridge_line_t;
 
@@ -63,7 +65,9 @@ typedef struct {
     uint64_t                holder;      /* its bridge, as it says */
     uint32_t                workers;
     uint32_t                sockets;
-    uint64_t                reserved;
+    uint8_t                 numbers[NGX_SIO_BRIDGE_LINES];
+                                         /* what it calls the lines by which it
+                                            was heard, in our order; 0: not */
 } ngx_sio_bridge_peer_t;
 
 
@@ -154,6 +158,16 @@ ngx_sio_bridge_peer_t *ngx_sio_bridge_find_tag(ngx_sio_bridge_t *b,
  */
 ngx_sio_bridge_peer_t *ngx_sio_bridge_insert(ngx_sio_bridge_t *b, u_char *id,
     uint64_t applied, time_t now, time_t idle);
+
+/* what this host calls a line, not 0 */
+ngx_uint_t ngx_sio_bridge_number(ngx_sio_bridge_t *b,
+    ngx_sio_bridge_line_t *line);
+
+/*
+ * By the holder: what a host calls a line that it was heard by; 0: it was not.
+ */
+uint8_t *ngx_sio_bridge_shared(ngx_sio_bridge_t *b,
+    ngx_sio_bridge_peer_t *peer, ngx_sio_bridge_line_t *line);
 
 /* By the holder: it said goodbye. */
 void ngx_sio_bridge_remove(ngx_sio_bridge_peer_t *peer);

@@ -25,6 +25,12 @@ options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
 namespace = options.pop("namespace", "/")
 client = socketio.Client(reconnection=False, handle_sigint=False)
 
+# by itself it handles each message in a thread of its own, in any order
+trigger = client.eio._trigger_event
+client.eio._trigger_event = lambda event, *args, **kw: trigger(
+    event, *args, **{**kw, "run_async": event != "message"
+                                        and kw.get("run_async", False)})
+
 
 def show(line):
     # at once: every event has a thread of its own

@@ -86,6 +86,7 @@ else:
                         async_mode='threading', cors_allowed_origins='*')
 
     @socketio.on('join')
+    @socketio.on('join', namespace='/test')
     def join(room):
         flask_socketio.join_room(room)
         return 'joined'

@@ -103,7 +103,7 @@ async function main() {
   });
   const emitter = new Emitter(await connect(), { key });
 
-  for (const name of ['/', '/chat']) {
+  for (const name of ['/', '/chat', '/test']) {
     io.of(name).on('connection', (socket) => {
       socket.data.name = `of ${name}`;
 
