@@ -19,6 +19,9 @@
 /* how long webhooks may take after worker_shutdown_timeout, msec */
 #define NGX_HTTP_SOCKETIO_LINGER_WEBHOOKS  5000
 
+/* how often a draining worker closes sessions at most, msec */
+#define NGX_HTTP_SOCKETIO_PARTING_INTERVAL 50
+
 /* what an entry has beside a payload */
 #define NGX_HTTP_SOCKETIO_ENTRY_ROOM       256
 
@@ -37,6 +40,7 @@ static ngx_uint_t ngx_http_socketio_waits_in(ngx_sio_waiter_t *waiter,
 static void ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id,
     ngx_str_t *record);
 static void ngx_http_socketio_drain(ngx_sio_hub_t *hub);
+static void ngx_http_socketio_parting(ngx_event_t *ev);
 static void ngx_http_socketio_linger(ngx_event_t *ev);
 static void ngx_http_socketio_shutdown(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_lost(ngx_sio_hub_t *hub);
@@ -127,6 +131,11 @@ ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
     w->linger.handler = ngx_http_socketio_linger;
     w->linger.data = w;
     w->linger.log = cycle->log;
+
+    w->parting.handler = ngx_http_socketio_parting;
+    w->parting.data = w;
+    w->parting.log = cycle->log;
+    w->parting.cancelable = 1;
 
     w->review.handler = ngx_http_socketio_backend_review_handler;
     w->review.data = w;
@@ -220,6 +229,10 @@ ngx_http_socketio_worker_done(ngx_http_socketio_zone_t *zone)
 
     if (w->linger.timer_set) {
         ngx_del_timer(&w->linger);
+    }
+
+    if (w->parting.timer_set) {
+        ngx_del_timer(&w->parting);
     }
 
     if (w->review.timer_set) {
@@ -449,6 +462,7 @@ ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record)
 static void
 ngx_http_socketio_drain(ngx_sio_hub_t *hub)
 {
+    ngx_core_conf_t             *ccf;
     ngx_http_socketio_worker_t  *w;
 
     w = ngx_sio_hub_data(hub);
@@ -457,7 +471,51 @@ ngx_http_socketio_drain(ngx_sio_hub_t *hub)
         ngx_http_socketio_bridge_drain(w->bridge);
     }
 
+    ccf = (ngx_core_conf_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                           ngx_core_module);
+
+    if (ccf->shutdown_timeout) {
+        w->shutdown = ngx_current_msec + ccf->shutdown_timeout;
+        ngx_add_timer(&w->parting, ccf->shutdown_timeout / 2);
+    }
+
     ngx_http_socketio_linger(&w->linger);
+}
+
+
+/*
+ * Clients that are closed at once come back at once, each with a handshake and
+ * a webhook.  So whoever is still there in the second half of
+ * worker_shutdown_timeout is closed in turn, evenly until its end, when nginx
+ * itself closes the last.
+ */
+
+static void
+ngx_http_socketio_parting(ngx_event_t *ev)
+{
+    ngx_msec_t                   wait;
+    ngx_uint_t                   open;
+    ngx_msec_int_t               left;
+    ngx_http_socketio_worker_t  *w;
+
+    w = ev->data;
+
+    ngx_sio_engine_part(&w->engine, w->leavers, NGX_SIO_REASON_SHUTTING_DOWN);
+
+    left = (ngx_msec_int_t) (w->shutdown - ngx_current_msec);
+
+    if (left <= 0) {
+        return;
+    }
+
+    open = ngx_sio_engine_open(&w->engine);
+
+    wait = left / ngx_max(open, 1);
+    wait = ngx_max(wait, NGX_HTTP_SOCKETIO_PARTING_INTERVAL);
+
+    w->leavers = ((uint64_t) open * wait + left - 1) / left;
+
+    ngx_add_timer(ev, wait);
 }
 
 

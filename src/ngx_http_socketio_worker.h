@@ -78,6 +78,10 @@ struct ngx_http_socketio_worker_s {
 
     ngx_event_t                 linger;    /* keeps a draining worker until
                                               requests and webhooks are over */
+    ngx_event_t                 parting;   /* closes the sessions of a draining
+                                              worker, a few at a time */
+    ngx_uint_t                  leavers;   /* how many the next time */
+    ngx_msec_t                  shutdown;  /* when nginx closes what is left */
     ngx_event_t                 review;    /* looks for journal records whose
                                               sessions never came */
     time_t                      warned;    /* when the log was last told that

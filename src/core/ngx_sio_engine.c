@@ -77,6 +77,51 @@ ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason)
 }
 
 
+ngx_uint_t
+ngx_sio_engine_open(ngx_sio_engine_t *e)
+{
+    return e->gauges[NGX_SIO_GAUGE_POLLING]
+           + e->gauges[NGX_SIO_GAUGE_WEBSOCKET];
+}
+
+
+/*
+ * The end of one may be the end of others, so none is remembered as the next;
+ * whoever was looked at goes to the end of the queue.
+ */
+
+void
+ngx_sio_engine_part(ngx_sio_engine_t *e, ngx_uint_t n, ngx_uint_t reason)
+{
+    ngx_queue_t        *q, *first;
+    ngx_sio_session_t  *s;
+
+    first = NULL;
+
+    while (n > 0 && !ngx_queue_empty(&e->all)) {
+        q = ngx_queue_head(&e->all);
+
+        if (q == first) {
+            /* all that are left are ending already */
+            return;
+        }
+
+        s = ngx_queue_data(q, ngx_sio_session_t, all);
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&e->all, q);
+
+        if (!s->closing) {
+            ngx_sio_session_close(s, reason);
+            n--;
+
+        } else if (first == NULL) {
+            first = q;
+        }
+    }
+}
+
+
 static u_char *
 ngx_sio_engine_log(ngx_log_t *log, u_char *buf, size_t len)
 {

@@ -379,6 +379,13 @@ ngx_int_t ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops,
 /* Closes every session, with reason. */
 void ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason);
 
+/* How many are open. */
+ngx_uint_t ngx_sio_engine_open(ngx_sio_engine_t *e);
+
+/* Closes so many of those that are open, the oldest first. */
+void ngx_sio_engine_part(ngx_sio_engine_t *e, ngx_uint_t n,
+    ngx_uint_t reason);
+
 
 /*
  * Opens a session.  sid is its id; revision 3 or 4; with b64 binary is never
