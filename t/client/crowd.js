@@ -4,7 +4,7 @@
 //
 // in:   {"start":[{"version":2|3|4, ...options}, ...]}   numbered from 0
 //       {"say":[n, value]}     client n emits "say" with this value
-//       {"report":true}
+//       {"report":true}         {"leave":true}
 // out:  {"connect":n, "sid":id}  {"disconnect":n, "reason":text}
 //       {"report":[[first argument of each event "m", ...], ...]}
 
@@ -40,6 +40,8 @@ const commands = {
   start: (list) => list.forEach(start),
 
   say: ([n, value]) => clients[n].socket.emit('say', value),
+
+  leave: () => clients.forEach((client) => client.socket.disconnect()),
 
   report: () => print({ report: clients.map((client) => client.seen) }),
 };
