@@ -389,6 +389,39 @@ subtest 'numbers' => sub {
 };
 
 
+# A browser hangs up over a placeholder that names no attachment; Python takes
+# it for data.
+subtest 'placeholders without a number' => sub {
+    my $json = '{"method":"emit","event":"e","data":[[{"_placeholder":true,'
+               . '"number":0}],"YQ=="],"namespace":"/","binary":true}';
+
+    # pickle.dumps({"method": ..., "data": ({"_placeholder": True}, b"a")}, 3)
+    my $pickle = pack 'H*', '80037d2858060000006d6574686f645804000000656d6974'
+        . '58050000006576656e74580100000065580400000064617461'
+        . '7d580c0000005f706c616365686f6c646572887343016186'
+        . '58090000006e616d65737061636558010000002f752e';
+
+    # one argument more than the octets
+    my $ack = pack 'H*', '80037d2858060000006d6574686f64580800000063616c6c6261'
+        . '636b5807000000686f73745f6964580100000068580300000073696458010000'
+        . '007258090000006e616d65737061636558010000002f580200000069644b0158'
+        . '0400000061726773' . '7d580c0000005f706c616365686f6c646572887343016186'
+        . '752e';
+
+    for ([ 'JSON', $json ], [ 'a pickle', $pickle ], [ 'an answer', $ack ]) {
+        my ($name, $payload) = @$_;
+
+        is($formats->decode(python => 0, $payload)->{refused},
+           'malformed placeholder', "$name is refused");
+
+        # a number makes it good
+        $payload =~ s/"number"/"num"/ or $payload =~ s/_placeholder/_placeholdex/;
+        is($formats->decode(python => 0, $payload)->{refused}, undef,
+           "$name is taken otherwise");
+    }
+};
+
+
 # The same changes in every run.
 
 subtest 'chance' => sub {

@@ -2,6 +2,7 @@
 #include "ngx_sio_python.h"
 #include "ngx_sio_base64.h"
 #include "ngx_sio_json.h"
+#include "ngx_sio_packet.h"
 #include "ngx_sio_pickle.h"
 #include "ngx_sio_utf8.h"
 #include <math.h>
@@ -615,6 +616,14 @@ ngx_sio_python_args(ngx_sio_python_t *c)
         return ngx_sio_python_refuse(c, "too large");
     }
 
+    /* to Python one without a number is data, a browser hangs up over it */
+
+    if (c->nattachments
+        && ngx_sio_packet_placeholders(&c->m->json, c->nattachments) != NGX_OK)
+    {
+        return ngx_sio_python_refuse(c, "malformed placeholder");
+    }
+
     return NGX_OK;
 }
 
@@ -649,6 +658,12 @@ ngx_sio_python_answer(ngx_sio_python_t *c)
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (c->nattachments
+        && ngx_sio_packet_placeholders(args, c->nattachments) != NGX_OK)
+    {
+        return ngx_sio_python_refuse(c, "malformed placeholder");
     }
 
     m->json = *args;

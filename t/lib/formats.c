@@ -4,13 +4,11 @@
  * encodes the message again in the dialect TO.  A dialect of python is a
  * number, one of node the channel.  The answer is a line of JSON, or of base64.
  *
- * Memory is taken octet by octet, so that the sanitizers see every access
- * behind a slice; what nginx itself would give is below.
+ * What nginx itself would give comes from standin.c.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +16,7 @@
 #include "ngx_sio_json.h"
 #include "ngx_sio_node.h"
 #include "ngx_sio_python.h"
+#include "standin.h"
 
 
 #define LINE  (64 * 1024 * 1024)
@@ -31,140 +30,6 @@ static const char  *kinds[] = {
     "", "emit", "join", "leave", "disconnect", "ack", "fetch", "fetched",
     "rooms", "roomed", "server", "served", "count", "back"
 };
-
-
-/* pools, of which one lives for one line */
-
-static void    **blocks;
-static size_t    nblocks, size_blocks;
-
-
-void *
-ngx_palloc(ngx_pool_t *pool, size_t size)
-{
-    (void) pool;
-
-    if (nblocks == size_blocks) {
-        size_blocks = size_blocks ? 2 * size_blocks : 1024;
-        blocks = realloc(blocks, size_blocks * sizeof(void *));
-    }
-
-    blocks[nblocks] = malloc(size ? size : 1);
-
-    return blocks[nblocks++];
-}
-
-
-void *
-ngx_pnalloc(ngx_pool_t *pool, size_t size)
-{
-    return ngx_palloc(pool, size);
-}
-
-
-void *
-ngx_pcalloc(ngx_pool_t *pool, size_t size)
-{
-    return memset(ngx_palloc(pool, size), 0, size);
-}
-
-
-void *
-ngx_array_push(ngx_array_t *a)
-{
-    void  *elts;
-
-    if (a->nelts == a->nalloc) {
-        elts = ngx_palloc(a->pool, 2 * a->nalloc * a->size);
-        memcpy(elts, a->elts, a->nelts * a->size);
-        a->elts = elts;
-        a->nalloc *= 2;
-    }
-
-    return (u_char *) a->elts + a->size * a->nelts++;
-}
-
-
-u_char *
-ngx_sprintf(u_char *buf, const char *fmt, ...)
-{
-    char     plain[256], *p;
-    va_list  args;
-
-    /* %ui and %L are all that is asked for */
-
-    for (p = plain; *fmt; ) {
-        if (fmt[0] == '%' && fmt[1] == 'u' && fmt[2] == 'i') {
-            p = stpcpy(p, "%lu");
-            fmt += 3;
-
-        } else if (fmt[0] == '%' && fmt[1] == 'L') {
-            p = stpcpy(p, "%ld");
-            fmt += 2;
-
-        } else {
-            *p++ = *fmt++;
-        }
-    }
-
-    *p = '\0';
-
-    va_start(args, fmt);
-    vsprintf((char *) buf, plain, args);
-    va_end(args);
-
-    return buf + strlen((char *) buf);
-}
-
-
-ngx_int_t
-ngx_atoi(u_char *line, size_t n)
-{
-    ngx_int_t  value;
-
-    if (n == 0 || n > 18) {
-        return NGX_ERROR;
-    }
-
-    for (value = 0; n--; line++) {
-        if (*line < '0' || *line > '9') {
-            return NGX_ERROR;
-        }
-
-        value = value * 10 + (*line - '0');
-    }
-
-    return value;
-}
-
-
-ngx_int_t
-ngx_hextoi(u_char *line, size_t n)
-{
-    u_char     c, ch;
-    ngx_int_t  value;
-
-    if (n == 0) {
-        return NGX_ERROR;
-    }
-
-    for (value = 0; n--; line++) {
-        ch = *line;
-        c = (u_char) (ch | 0x20);
-
-        if (ch >= '0' && ch <= '9') {
-            value = value * 16 + (ch - '0');
-
-        } else if (c >= 'a' && c <= 'f') {
-            value = value * 16 + (c - 'a' + 10);
-
-        } else {
-            return NGX_ERROR;
-        }
-    }
-
-    return value;
-}
 
 
 static void
@@ -361,9 +226,7 @@ line(char *text)
 
     free(payload.data);
 
-    while (nblocks) {
-        free(blocks[--nblocks]);
-    }
+    ngx_sio_standin_release();
 }
 
 
@@ -380,7 +243,6 @@ main(void)
     }
 
     free(text);
-    free(blocks);
 
     return 0;
 }

@@ -8,7 +8,7 @@ use File::Path qw(make_path);
 use IPC::Open2 qw(open2);
 use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
-use SIO::Util qw(build_dir read_file root temp_dir);
+use SIO::Util qw(asan build_dir read_file root temp_dir);
 
 my $json = JSON::PP->new->utf8->allow_nonref->allow_bignum;
 
@@ -33,9 +33,9 @@ sub new {
 sub compile {
     my $root = root();
     my $ngx = $ENV{NGX_SRC} || '/usr/share/nginx/src';
-    my $objs = build_dir() . '/objs';
+    my $objs = build_dir() . (asan() ? '/objs-asan' : '/objs');
     my $out = build_dir() . '/formats';
-    my @sources = ("$root/t/lib/formats.c",
+    my @sources = ("$root/t/lib/formats.c", "$root/t/lib/standin.c",
                    map { "$root/src/codec/ngx_sio_$_.c" }
                        qw(base64 json msgpack node node_decode packet pickle
                           python utf8));
