@@ -103,7 +103,10 @@ u_char *ngx_sio_pickle_text_write(u_char *dst, const u_char *p, size_t len);
 size_t ngx_sio_pickle_uint_length(uint64_t n);
 u_char *ngx_sio_pickle_uint_write(u_char *dst, uint64_t n);
 
-/* json is a valid slice; placeholders have been checked */
+/*
+ * json is a valid slice; placeholders have been checked.  The length is an
+ * upper bound.
+ */
 size_t ngx_sio_pickle_value_length(ngx_str_t *json, ngx_str_t *attachments,
     ngx_uint_t n);
 u_char *ngx_sio_pickle_value_write(u_char *dst, ngx_str_t *json,

@@ -152,6 +152,35 @@ ngx_sio_test_copy(const u_char *p, size_t len)
 }
 
 
+/* what fuzzers begin with, see t/fuzz/seeds */
+
+static ngx_inline void
+ngx_sio_test_seed(ngx_str_t *in)
+{
+    FILE                *file;
+    char                 path[1024];
+    const char          *folder;
+
+    static ngx_uint_t    n;
+
+    folder = getenv("SIO_TEST_SEEDS");
+
+    if (folder == NULL) {
+        return;
+    }
+
+    snprintf(path, sizeof(path), "%s/%u", folder, (unsigned) n++);
+    file = fopen(path, "w");
+
+    if (file == NULL || fwrite(in->data, 1, in->len, file) != in->len) {
+        printf("Bail out! %s\n", path);
+        exit(1);
+    }
+
+    fclose(file);
+}
+
+
 static ngx_inline ngx_uint_t
 ngx_sio_test_compare(const char *expected, const char *how, size_t cut)
 {
@@ -185,6 +214,7 @@ ngx_sio_test_inputs(const char *area, ngx_sio_test_case_t *cases,
     ngx_uint_t  i, ok;
 
     for (i = 0; i < n; i++) {
+        ngx_sio_test_seed(&cases[i].in);
         ok = 1;
 
         for (len = 0; len <= cases[i].in.len; len++) {
@@ -217,6 +247,7 @@ ngx_sio_test_streams(const char *area, ngx_sio_test_case_t *cases,
     ngx_uint_t  i, ok;
 
     for (i = 0; i < n; i++) {
+        ngx_sio_test_seed(&cases[i].in);
         ok = 1;
 
         for (cut = 0; ok && cut <= cases[i].in.len; cut++) {
