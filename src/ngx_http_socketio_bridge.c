@@ -618,6 +618,11 @@ ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line)
     line->kept->up = line->up;
     line->kept->delay = stat.delay;
 
+    while (line->oversized < stat.oversized) {
+        line->oversized++;
+        ngx_http_socketio_bridge_refused(line, "too large");
+    }
+
     if (!line->up) {
         return;
     }

@@ -126,6 +126,7 @@ struct ngx_http_socketio_line_s {
     ngx_queue_t                         waiting;   /* emits of others, for */
     ngx_uint_t                          nwaiting;  /* acknowledgements */
 
+    uint64_t                            oversized; /* refused by the queue */
     time_t                              warned;    /* of refused messages */
 
     unsigned                            forwards:1; /* can speak for others */

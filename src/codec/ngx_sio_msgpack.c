@@ -936,6 +936,8 @@ ngx_sio_msgpack_put_json(u_char *dst, ngx_str_t *json, ngx_str_t *attachments,
     ngx_uint_t            count;
     ngx_sio_json_iter_t   it;
 
+    static ngx_str_t  proto = ngx_string("__proto__");
+
     count = 0;
     ngx_sio_json_iter(&it, json);
 
@@ -978,6 +980,13 @@ ngx_sio_msgpack_put_json(u_char *dst, ngx_str_t *json, ngx_str_t *attachments,
 
         while (ngx_sio_json_member(&it, &key, &value) == NGX_OK) {
             len += ngx_sio_msgpack_put_string(dst ? dst + len : NULL, &key);
+
+            if (ngx_sio_json_string_equal(&key, &proto)) {
+                len += ngx_sio_msgpack_head(dst ? dst + len : NULL, 0xc2, 0,
+                                            0);
+                continue;
+            }
+
             len += ngx_sio_msgpack_put_json(dst ? dst + len : NULL, &value,
                                             attachments, n);
         }

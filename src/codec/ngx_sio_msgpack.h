@@ -89,7 +89,9 @@ size_t ngx_sio_msgpack_put_text(u_char *dst, const u_char *p, size_t len);
 /*
  * Writes JSON, a valid array or object, with its n placeholders, if there are
  * attachments, as octets.  Integers of 64 bits are exact, others floats;
- * what is infinite as such is nil.
+ * what is infinite as such is nil.  A member "__proto__" is false: Node's
+ * decoder would make its value the object's prototype, and with octets in that
+ * place the server ends, while nothing comes of a boolean.
  */
 size_t ngx_sio_msgpack_put_json(u_char *dst, ngx_str_t *json,
     ngx_str_t *attachments, ngx_uint_t n);

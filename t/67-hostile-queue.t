@@ -1,0 +1,390 @@
+#!/usr/bin/perl
+
+# Bad messages on a queue, against hosts at work: everything that is to be
+# refused, and what chance makes of everything else, on all channels; and the
+# other way round, what an application may say, against servers of Python and
+# Node.
+#
+#   SIO_SEED      what chance begins with, default: another one each day
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use IO::Socket::INET;
+use JSON::PP ();
+use MIME::Base64 qw(decode_base64 encode_base64);
+use POSIX qw(strftime);
+use SIO::Client;
+use SIO::Formats;
+use SIO::HTTP;
+use SIO::Nginx;
+use SIO::Proc;
+use SIO::Redis;
+use SIO::Util qw(build_dir free_port read_file root scale wait_until);
+use Test::More;
+
+my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+my $redis = SIO::Redis->new->start;
+
+
+sub host {
+    my (@lines) = @_;
+
+    my $nginx = SIO::Nginx->new(
+        workers => 2,
+        http    => join(' ', map { 'socketio_message_queue ' . $redis->url
+                                   . " $_;" } @lines),
+        server  => <<'EOS')->start;
+        location /socket.io/ {
+            socketio;
+            socketio_namespaces / /chat /test;
+        }
+
+        location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+        location = /status { socketio_status; }
+EOS
+
+    ok(wait_until(20 * scale(), sub {
+        @lines == grep { $_ } values %{ queues($nginx)->{up} };
+    }), 'a host has its queues') or BAIL_OUT($nginx->log);
+
+    return $nginx;
+}
+
+
+sub queues {
+    my ($host) = @_;
+
+    return SIO::HTTP->new(port => $host->port, timeout => 5 * scale())
+        ->get('/status')->json->{queues};
+}
+
+
+sub api {
+    my ($host, $call, $body) = @_;
+
+    return SIO::HTTP->new(port => $host->port, timeout => 20 * scale())
+        ->post("/_api/$call", ref $body ? $json->encode($body) : $body);
+}
+
+
+# Publishes all of it, many at a time.
+
+sub publish {
+    my (@messages) = @_;
+
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                       PeerPort => $redis->port)
+        or die "no redis: $!";
+
+    while (my @some = splice @messages, 0, 100) {
+        my $text = join '', map {
+            my @words = ('PUBLISH', @$_);
+            join '', '*3', "\r\n",
+                 map { '$' . length($_) . "\r\n$_\r\n" } @words;
+        } @some;
+
+        print $socket $text;
+        $socket->flush;
+
+        for (@some) {
+            <$socket> =~ /^:/ or die 'not published';
+        }
+    }
+}
+
+
+# How much of it the lines have looked at, by their status.
+
+sub looked_at {
+    my ($host) = @_;
+
+    my $queues = queues($host);
+    my ($refused, $received) = (0, 0);
+
+    for my $by (values %{ $queues->{refused} }) {
+        $refused += $_ for values %$by;
+    }
+
+    $received += $_ for values %{ $queues->{received} };
+
+    return ($refused, $received);
+}
+
+
+my $vectors = $json->decode(SIO::Formats::whole(
+    read_file(root() . '/t/vectors/queues.json')));
+
+my @bad = map { decode_base64($_->{payload_base64}) }
+          grep { $_->{reject} && $_->{format} !~ /shard|stream|kombu|zmq/ }
+          @$vectors;
+my @good = map { decode_base64($_->{payload_base64}) }
+           grep { !$_->{reject} } @$vectors;
+
+
+# Where what is said is heard, the channels of hosts included.
+
+sub channels {
+    my ($python, $node) = @_;
+
+    my @hosts = grep { /^\Q$python\E\.nginx|^\Q$node\E\.nginx/ }
+                @{ $redis->command(qw(PUBSUB CHANNELS *)) };
+
+    return $python, (map { ("$node#$_#", "$node-request#$_#",
+                            "$node-response#$_#") } '/', '/chat'), @hosts;
+}
+
+
+subtest 'what is to be refused' => sub {
+    my $host = host('channel=bad', 'channel=bad format=node');
+    my $client = SIO::Client->connect(port => $host->port, timeout => 20,
+                                      transport => 'websocket');
+    my @workers = sort $host->workers;
+
+    ok(@bad > 150, @bad . ' messages') or diag scalar @$vectors;
+
+    my @channels = channels('bad', 'bad');
+    my ($refused) = looked_at($host);
+
+    for my $channel (@channels) {
+        publish(map { [ $channel, $_ ] } @bad);
+    }
+
+    # behind all of them on each line
+    my $end = sub {
+        publish([ 'bad', $json->encode({
+                      method => 'emit', event => 'end', data => ['python'],
+                      namespace => '/', room => undef }) ],
+                # ["end","node"]
+                [ 'bad#/#', pack('H*', '93a27531'
+                      . '83a47479706502a46461746192a3656e64a46e6f6465'
+                      . 'a36e7370a12f'
+                      . '83a5726f6f6d7390a665786365707490a5666c61677380') ]);
+    };
+
+    $end->();
+
+    my @heard;
+
+    while (@heard < 2) {
+        my $packet = $client->wait_for(sub {
+            $_[0]{type} == 2 || $_[0]{type} == 5 }, 30) // last;
+
+        push @heard, $packet->{data};
+    }
+
+    is_deeply([ sort map { $json->encode($_) } @heard ],
+              [ '["end","node"]', '["end","python"]' ],
+              'nothing comes of it, and it goes on');
+
+    my ($now) = looked_at($host);
+
+    # those that are for Node's requests come by channels of two kinds
+    cmp_ok($now - $refused, '>=', @bad * 2, 'it is counted');
+
+    my @lines = $host->log =~ /(refused a message.*)/g;
+
+    cmp_ok(scalar @lines, '<=', 2, 'and said once for each queue')
+        or diag join "\n", @lines;
+    is_deeply([ sort $host->workers ], \@workers, 'nobody has died');
+
+    # larger than anything that is kept
+    my $queue = $redis->url . ' bad';
+    my $before = queues($host)->{refused}{$queue}{'too large'};
+
+    publish([ 'bad', 'x' x 10_000_000 ]);
+    ok(wait_until(10 * scale(), sub {
+        queues($host)->{refused}{$queue}{'too large'} > $before;
+    }), 'nor does what is too large');
+
+    srand($ENV{SIO_SEED} // strftime('%Y%m%d', gmtime));
+
+    # what is changed by chance may be an order to disconnect
+    $client->disconnect;
+
+    for my $round (1 .. 4) {
+        my @some = map { mutated($good[rand @good], $good[rand @good]) }
+                   1 .. 1500;
+
+        publish(map { [ $channels[rand @channels], $_ ] } @some);
+    }
+
+    $client = SIO::Client->connect(port => $host->port, timeout => 20,
+                                   transport => 'websocket');
+
+    my %wanted = (python => 1, node => 1);
+
+    ok(wait_until(30 * scale(), sub {
+        $end->();
+
+        while (my $event = $client->event('end', 0.5)) {
+            delete $wanted{ $event->[1] };
+        }
+
+        return !%wanted;
+    }), 'nor does chance stop it') or diag join ' ', keys %wanted;
+
+    is_deeply([ sort $host->workers ], \@workers, 'nobody has died');
+
+    is($json->decode(api($host, 'emit', { event => 'x' })->{body})->{matched},
+       1, 'and the host serves');
+
+    $host->allow(qr/refused a message|message queue/);
+    $host->stop;
+};
+
+
+# One of the changes that files suffer from.
+
+sub mutated {
+    my ($octets, $other) = @_;
+
+    my $n = length $octets or return chr rand 256;
+    my $what = int rand 6;
+
+    substr($octets, rand $n, 1) = chr rand 256 for 1 .. 1 + rand 4;
+
+    return substr $octets, 0, rand $n if $what == 0;
+    return $octets . substr $other, rand length $other if $what == 1;
+
+    if ($what == 2) {
+        my $at = int rand $n;
+        substr($octets, $at, rand($n - $at)) = '';
+
+    } elsif ($what == 3) {
+        my $at = int rand $n;
+        substr($octets, $at, 0) = substr $octets, rand $n, rand 40;
+
+    } elsif ($what == 4) {
+        my $at = int rand $n;
+        substr($octets, $at, 4) = pack 'N', (0xffffffff, 0x7fffffff,
+                                             0x80000000, 0)[rand 4];
+    }
+
+    return $octets;
+}
+
+
+# Each is followed by its number, which tells that it has harmed nobody.
+
+subtest 'what applications say' => sub {
+    my $host = host('channel=json', 'channel=old dialect=pickle',
+                    'channel=said format=node');
+
+    my %servers;
+
+    my ($node_port, @flask_ports) = map { free_port() } 1 .. 3;
+    my $node = SIO::Proc->node('server.js', $redis->url, 'said', 'redis',
+                               $node_port);
+    defined $node->line(20 * scale()) or BAIL_OUT($node->stderr);
+
+    my @flasks = map {
+        my ($python, $channel, $port) = @$_;
+        SIO::Proc->spawn(
+            [ $python, '-u', root() . '/t/client/flask_queue.py', $redis->url,
+              $channel, $port ],
+            name => $channel, env => { PYTHONDONTWRITEBYTECODE => 1 });
+    } [ build_dir() . '/venv/bin/python', 'json', $flask_ports[0] ],
+      [ '/usr/bin/python3', 'old', $flask_ports[1] ];
+
+    for my $port (@flask_ports) {
+        ok(wait_until(30 * scale(), sub {
+            eval { SIO::HTTP->new(port => $port, timeout => 2)
+                ->get('/socket.io/?EIO=4&transport=polling')->{status} == 200 }
+        }), 'Flask serves') or diag map { $_->stderr } @flasks;
+    }
+
+    my @clients = map {
+        SIO::Proc->node('client.js', '4', "http://127.0.0.1:$_/test",
+                        $json->encode({ transports => ['polling'] }))
+    } $node_port, @flask_ports;
+
+    $_->json_with('connect', 30) for @clients;
+
+    my $deep = '[' x 60 . ']' x 60;
+    my $wide = '[' . join(',', ('{"a":[{}]}') x 5000) . ']';
+    my $place = '{"_placeholder":true,"num":0}';
+    my @rooms = ('"__proto__"', '""', '"*"', '"a#b"', '"#"', '"\u0000"',
+                 '"\ud800"', '"\\\\x"', '"' . 'r' x 200 . '"', '"\u2028"',
+                 '["a","__proto__","constructor"]');
+
+    my @emits = (
+        (map { qq("event":"e","args":[$_]) }
+            $deep, $wide, '9' x 300, '-' . '9' x 5000, '1e999', '-1e-999',
+            '1.' . '1' x 400, '"\ud800"', '"\udc00\ud800"', '"\u0000"',
+            '"\u0000\uffff\ufffe"', '{"__proto__":{"x":1}}',
+            '{"__proto__":null,"constructor":{"prototype":1}}',
+            '{"toString":1,"hasOwnProperty":2,"":3}', '""', '[]', '{}',
+            'null', 'null,null', '[null]', 'true', '"' . 'x' x 100000 . '"',
+            '{"$binary":"?"}', '{"_placeholder":true,"num":7}',
+            '{"_placeholder":true,"num":-1}', '"\u2028\u2029</script>"',
+            '{"a":1,"a":2}', '-0', '1E400', '0.1e-400', $place),
+        '"event":"e"', '"event":"e","args":[]',
+        (map { qq("event":$_,"args":[1]) } '"__proto__"', '"constructor"',
+            '"\u0000"', '"\ud800"', '"' . 'e' x 200 . '"', '"message"',
+            '"*"', '"then"'),
+        (map { qq("event":"e","args":[1],"to":$_) } @rooms),
+        (map { qq("event":"e","args":[1],"except":$_) } @rooms[1 .. 10]),
+        qq("event":"e","args":[$place],"attachments":[""]),
+        qq("event":"e","args":[{"__proto__":$place}],"attachments":["AP8="]),
+        qq("event":"e","args":[[$place,$place]],"attachments":["AP8="]),
+        qq("event":"e","args":[$place],"attachments":[")
+            . encode_base64("\0\xff" x 60000, '') . '"]',
+        qq("event":"e","args":[1],"volatile":true),
+    );
+
+    my ($n, $said) = (0, 0);
+
+    # somebody who is there already may not yet be heard
+    ok(wait_until(20 * scale(), sub {
+        api($host, 'emit', qq({"namespace":"/test","event":"n","args":[0]}));
+        !grep { !eval { $_->json_with('event', 1) } } @clients;
+    }), 'all listen');
+
+    for my $emit (@emits) {
+        my $r = api($host, 'emit', qq({"namespace":"/test",$emit}));
+
+        $r->{status} == 200 ? $said++ : diag substr "$r->{body} $emit", 0, 150;
+        api($host, 'emit', qq({"namespace":"/test","event":"n","args":[)
+                           . ++$n . ']}');
+    }
+
+    cmp_ok($said, '>', @emits - 12, "$said of $n are said");
+
+    for my $i (0 .. $#clients) {
+        my $name = ('Node', 'Flask', 'old Flask')[$i];
+        my ($next, @missed) = (1);
+
+        # half a character is more than Perl can read
+        while ($next <= $n) {
+            my ($heard) = ($clients[$i]->expect(qr/^\{"event":\["n",/, 15)
+                           // last) =~ /(\d+)/ or next;
+
+            push @missed, $next .. $heard - 1;
+            $next = $heard + 1;
+        }
+
+        is_deeply([ @missed, $next .. $n ], [],
+                  "a client of $name has heard all that follows")
+            or diag map { substr("$emits[$_ - 1]\n", 0, 200) }
+                    @missed, $next .. $n;
+    }
+
+    ok($_->running, 'a server lives') for $node, @flasks;
+    is($node->stderr, '', 'Node has nothing to complain about');
+
+    for (@flasks) {
+        unlike($_->stderr, qr/Traceback|Unknown|failed/i, 'nor has Flask')
+            or diag $_->stderr;
+    }
+
+    $host->stop;
+};
+
+
+$redis->stop;
+
+done_testing();
