@@ -1,0 +1,424 @@
+#!/usr/bin/perl
+
+# Floods: thousands that never read, that send octet by octet, that say nothing,
+# that come back at once, and those that send more than anybody wants.  Memory
+# stays within bounds and returns, and everybody else is served.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP ();
+use List::Util qw(min sum);
+use SIO::Client;
+use SIO::HTTP;
+use SIO::Nginx;
+use SIO::Proc;
+use SIO::Procfs qw(rss);
+use SIO::Status qw(status);
+use SIO::Util qw(asan scale wait_until);
+use Test::More;
+use Time::HiRes qw(time);
+
+my $json = JSON::PP->new->utf8->canonical;
+
+my $nginx = SIO::Nginx->new(
+    workers => 2,
+    events  => 'worker_connections 16384; accept_mutex off;',
+    main    => 'worker_rlimit_nofile 20000;',
+    http    => <<'EOF',
+    access_log off;
+    error_log %%PREFIX%%/error.log warn;
+
+    # the timers of a crowd are not what is measured
+    socketio_ping_interval 600s;
+EOF
+    server  => <<'EOF')->start;
+        # so that the kernel does not take what clients do not
+        listen 127.0.0.1:%%PORT_small%% sndbuf=16k backlog=4096 reuseport;
+
+        location /socket.io/ {
+            socketio;
+            socketio_send_buffer 64k;
+        }
+
+        location /silent/ {
+            socketio;
+            socketio_ping_interval 1s;
+            socketio_ping_timeout 1s;
+        }
+
+        location /asking/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_webhook_events event;
+        }
+
+        location /many/ {
+            socketio;
+            socketio_namespaces *;
+            socketio_max_namespaces 10;
+            socketio_max_rooms 20;
+        }
+
+        location /bomb/ {
+            socketio;
+            socketio_max_payload 20000;
+            socketio_max_attachments 3;
+        }
+
+        location = /_hook { internal; return 204; }
+
+        location /_api/ {
+            socketio_api;
+            allow 127.0.0.1;
+            deny all;
+        }
+
+        location = /status { socketio_status; }
+EOF
+
+my $api = SIO::HTTP->new(port => $nginx->port, keepalive => 1, timeout => 60);
+
+
+sub flood {
+    my ($path) = @_;
+
+    my $flood = SIO::Proc->python('flood.py', $nginx->port('small'), $path);
+
+    $flood->{limit} = $flood->json->{limit};
+
+    return $flood;
+}
+
+
+sub have {
+    my ($flood, %command) = @_;
+
+    $flood->send(\%command);
+
+    return $flood->json(150);
+}
+
+
+sub memory {
+    return sum map { rss($_) } $nginx->workers;
+}
+
+
+sub descriptors {
+    return sum map { scalar(my @fds = glob "/proc/$_/fd/*") } $nginx->workers;
+}
+
+
+sub reader {
+    my (%option) = @_;
+
+    return SIO::Client->connect(port => $nginx->port, timeout => 60, %option);
+}
+
+
+sub emit {
+    my (%emit) = @_;
+
+    return $api->post('/_api/emit', $json->encode(\%emit))->json->{matched};
+}
+
+
+# Growth is compared only where freed memory is used again.
+
+sub grows_less {
+    my ($before, $after, $limit, $name) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    if (asan()) {
+        pass("$name, not measured with sanitizers");
+        return;
+    }
+
+    cmp_ok($after - $before, '<', $limit, "$name: $before, then $after kB");
+}
+
+
+# A leak grows in every round, the heap does not: three rounds in a row are
+# enough, and eight are given.
+
+sub settles {
+    my ($limit, $name, $round) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    my @memory = map { $round->($_); memory() } 1 .. 3;
+
+    while (@memory < 8 && !asan() && $memory[-1] - $memory[-3] >= $limit) {
+        $round->(@memory + 1);
+        push @memory, memory();
+    }
+
+    grows_less(@memory[-3, -1], $limit, "$name, round " . @memory);
+}
+
+
+sub open_now {
+    return status($nginx)->{connections}{open}{websocket};
+}
+
+
+# Back to those who were there before.
+
+sub emptied {
+    my ($descriptors, $name) = @_;
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    ok(wait_until(60, sub { descriptors() <= $descriptors + 8 }),
+       "$name: descriptors return");
+}
+
+
+subtest 'octet by octet' => sub {
+    my $flood = flood('/asking/');
+    my $before = descriptors();
+    my $n = 200;
+
+    is_deeply(have($flood, open => $n, drip => 1),
+              { open => $n, refused => 0 }, "$n handshakes");
+
+    my $counted = sub { status($nginx)->{webhooks}{finished}{event}{ok} };
+    my $events = $counted->();
+
+    have($flood, drip => '42["slow",1]');
+    ok(wait_until(60, sub { $counted->() == $events + $n }), "$n events");
+
+    have($flood, close => 1);
+    emptied($before, 'they are gone');
+};
+
+
+subtest 'namespaces' => sub {
+    my $flood = flood('/many/');
+    my $before = descriptors();
+    my $n = 200;
+
+    settles(1024, 'in and out', sub {
+        my ($round) = @_;
+
+        have($flood, open => $n);
+        have($flood, send => "40/r$round-#,", from => 1, to => 9);
+
+        for (1 .. 20) {
+            have($flood, send => "41/r$round-9,");
+            have($flood, send => "40/r$round-9,");
+        }
+
+        # beyond the limit
+        have($flood, send => "40/r$round-x#,", from => 1, to => 100);
+        is(have($flood, count => "44/r$round-x100,")->{count}, $n,
+           "round $round: no more than ten");
+        have($flood, close => 1);
+        emptied($before, "round $round");
+    });
+
+    cmp_ok(status($nginx)->{limits}{met}{max_namespaces}, '>=', 99 * $n,
+           'the status tells');
+};
+
+
+subtest 'rooms' => sub {
+    my $flood = flood('/many/');
+    my $before = descriptors();
+    my $n = 200;
+
+    settles(1024, 'rooms', sub {
+        my ($round) = @_;
+
+        have($flood, open => $n);
+
+        for my $i (1 .. 20) {
+            my $r = $api->post('/_api/join', $json->encode({
+                in    => [],
+                rooms => [ map { "room-$round-$i-$_-" . 'r' x 100 } 1 .. 10 ],
+            }));
+
+            cmp_ok($r->json->{matched}, '>=', $n, 'all join')
+                if $i == 1;
+        }
+
+        is(@{ $api->get('/_api/rooms?limit=1000')->json->{rooms} }, 20,
+           "round $round: no more than twenty");
+        have($flood, close => 1);
+        emptied($before, "round $round");
+    });
+
+    is(@{ $api->get('/_api/rooms')->json->{rooms} }, 0, 'they are gone');
+};
+
+
+subtest 'acknowledgements' => sub {
+    my $flood = flood('/asking/');
+    my $before = descriptors();
+    my $n = 50;
+
+    my $finished = sub { status($nginx)->{webhooks}{finished}{event}{ok} };
+
+    settles(1024, 'answers and questions', sub {
+        my ($round) = @_;
+
+        have($flood, open => $n);
+
+        # answers to what nobody asked, then questions that nobody answers
+        have($flood, send => '43#[1]', from => 1, to => 2000);
+
+        my $events = $finished->();
+
+        have($flood, send => '42#["q"]', from => 1, to => 1500);
+        ok(wait_until(60, sub { $finished->() == $events + $n * 1500 }),
+           "round $round: all are read");
+        have($flood, close => 1);
+        emptied($before, "round $round");
+    });
+};
+
+
+subtest 'attachments' => sub {
+    my $flood = flood('/bomb/');
+    my $before = descriptors();
+    my $n = 200;
+    my $three = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},'
+                . '{"_placeholder":true,"num":2}';
+
+    my $closed = sub {
+        return status($nginx)->{connections}{closed}{'forced close'};
+    };
+
+    settles(1024, 'attachments', sub {
+        my ($round) = @_;
+
+        have($flood, open => $n);
+
+        my $memory = memory();
+
+        # two of three, of the largest size: the third never comes
+        have($flood, send => "453-[\"b\",$three]");
+        have($flood, binary => 19000) for 1 .. 2;
+        grows_less($memory, memory(), $n * 3 * 20 + 4096, "round $round");
+        is(have($flood, ended => 1)->{ended}, 0, 'which is allowed');
+
+        # more of them, or larger ones, are not
+        have($flood, binary => 20001);
+        ok(wait_until(60, sub { have($flood, ended => 1)->{ended} == $n }),
+           'larger ones are not');
+        have($flood, close => 1);
+        have($flood, open => $n);
+        have($flood, send => "454-[\"b\",$three]");
+        ok(wait_until(60, sub { $closed->() == $n * $round }), 'nor are more');
+        have($flood, close => 1);
+        emptied($before, "round $round");
+    });
+};
+
+
+subtest 'half-open' => sub {
+    my $flood = flood('/silent/');
+    my $before = descriptors();
+    my $n = min(2000, $flood->{limit});
+    my $other = reader();
+
+    my $closed = sub {
+        return status($nginx)->{connections}{closed}{'ping timeout'};
+    };
+
+    is_deeply(have($flood, open => $n), { open => $n, refused => 0 },
+              "$n clients that say nothing more");
+    ok(wait_until(60, sub { $closed->() == $n }), 'are given up');
+    ok($other->eio->{ws} && !$other->eio->{ws}{closed}, 'and nobody else');
+
+    have($flood, close => 1);
+    emptied($before, 'they are gone');
+};
+
+
+subtest 'ten thousand that never read' => sub {
+    my $flood = flood('/socket.io/');
+    my $n = min(10000, $flood->{limit});
+    my @readers = map { reader() } 1 .. 3;
+    my $before = descriptors();
+
+    diag("$n clients, as many as the limit of descriptors allows")
+        if $n < 10000;
+
+    is_deeply(have($flood, open => $n, rcvbuf => 4096),
+              { open => $n, refused => 0 }, "$n clients");
+
+    my $memory = memory();
+    my $peak = 0;
+    my $text = 'x' x 4000;
+    my $sent = 0;
+
+    my $closed = sub {
+        return status($nginx)->{connections}{closed}{'slow consumer'};
+    };
+
+    # The kernel takes some, and 16 are in each queue; then they are closed.
+    while ($sent < 100 && $closed->() < $n) {
+        emit(event => 'n', args => [ ++$sent, $text ]);
+
+        my $now = memory();
+        $peak = $now if $now > $peak;
+    }
+
+    is($closed->(), $n, "closed as slow consumers, after $sent messages");
+
+    for my $reader (@readers) {
+        my @numbers = map { ($reader->event('n', 60) // [])->[1] } 1 .. $sent;
+
+        is_deeply(\@numbers, [ 1 .. $sent ], 'one who reads has everything');
+    }
+
+    # All share the messages; 64k for each would be 640 MB.
+    grows_less($memory, $peak, 32 + $n * 3, 'memory');
+
+    have($flood, close => 1);
+    emptied($before, 'they are gone');
+};
+
+
+subtest 'fifty thousand that come back at once' => sub {
+    my $flood = flood('/socket.io/');
+    my $before = descriptors();
+    my $n = min(10000, $flood->{limit});
+    my $rounds = 50000 / $n;
+    my $other = reader();
+    my $accepted = status($nginx)->{sockets}{accepted};
+    my @memory;
+
+    is_deeply(have($flood, open => $n), { open => $n, refused => 0 },
+              "$n clients");
+
+    for my $round (1 .. $rounds) {
+        is_deeply(have($flood, again => 1), { open => $n, refused => 0 },
+                  "$n at once, round $round");
+        push @memory, memory();
+        is(emit(event => 'r', args => [$round], to => $other->sid), 1,
+           'somebody else');
+        is($other->event('r', 60)->[1], $round, 'is served');
+    }
+
+    is(status($nginx)->{sockets}{accepted} - $accepted, $n * ($rounds + 1),
+       'all of them');
+
+    # the ends of some may be noticed after others have come
+    grows_less($memory[0], $memory[-1], 32 + 2 * $n, 'memory');
+
+    have($flood, close => 1);
+    emptied($before, 'they are gone');
+    ok(wait_until(20, sub { open_now() <= 8 }), 'the status knows');
+};
+
+
+$nginx->stop;
+
+done_testing();
