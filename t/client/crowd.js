@@ -4,8 +4,10 @@
 //
 // in:   {"start":[{"version":2|3|4, ...options}, ...]}   numbered from 0
 //       {"say":[n, value]}     client n emits "say" with this value
+//       {"call":[n, value]}    ... "echo", and wants an acknowledgement
 //       {"report":true}         {"leave":true}
 // out:  {"connect":n, "sid":id}  {"disconnect":n, "reason":text}
+//       {"answer":[n, value]}
 //       {"report":[[first argument of each event "m", ...], ...]}
 
 'use strict';
@@ -40,6 +42,10 @@ const commands = {
   start: (list) => list.forEach(start),
 
   say: ([n, value]) => clients[n].socket.emit('say', value),
+
+  call: ([n, value]) => clients[n].socket.emit('echo', value, (answer) => {
+    print({ answer: [n, answer] });
+  }),
 
   leave: () => clients.forEach((client) => client.socket.disconnect()),
 
