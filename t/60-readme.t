@@ -229,6 +229,15 @@ sub tried {
 }
 
 
+subtest 'commands that show something' => sub {
+    my %tests = map { $_ => 1 } $readme =~ m{\b(t/\d\d-[\w-]+\.t)\b}g;
+
+    cmp_ok(scalar(keys %tests), '>', 10, 'tests are named');
+    is_deeply([ grep { !-f root() . "/$_" } sort keys %tests ], [],
+              'which are there');
+};
+
+
 subtest 'every piece of configuration' => sub {
     for my $block (blocks('nginx')) {
         my $said = tried($block->{text});
