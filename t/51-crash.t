@@ -165,12 +165,18 @@ sub matched {
 sub reasons {
     my ($count) = @_;
 
-    $backend->wait_done($count, 20, type => 'disconnect');
-
     my (%reasons, %seen);
 
     # Whoever dies while it tells is followed by somebody who tells it again:
     # the same, to be known by its id.
+    wait_until(20, sub {
+        my %ids = map { $_->{headers}{'webhook-id'} => 1 }
+                  grep { defined $_->{done} }
+                  $backend->requests(type => 'disconnect');
+
+        return keys %ids >= $count;
+    });
+
     for my $request ($backend->requests(type => 'disconnect')) {
         push @{ $reasons{$request->{json}{sid}} }, $request->{json}{reason}
             if !$seen{$request->{headers}{'webhook-id'}}++;

@@ -89,12 +89,22 @@ sub replaced {
 # What is wrong in what the backend has heard of this client, in the order in
 # which it came.  A webhook that is repeated, since whoever sent it died before
 # it had read the answer, has the same id; one that its worker has numbered and
-# did not come to send is missing before the end.
+# did not come to send is missing before the end.  The one that it had sent may
+# be read by a busy backend when the end, sent by another worker, has been.
 
 sub wrong {
     my ($sid, @requests) = @_;
 
     my (%seen, @wrong);
+
+    if (@requests > 1) {
+        my ($end, $late) = @requests[-2, -1];
+
+        @requests[-2, -1] = ($late, $end)
+            if ($end->{json}{reason} // '') eq 'worker lost'
+               && $late->{json}{seq} == $end->{json}{seq} - 1;
+    }
+
     my @first = grep { !$seen{$_->{json}{id}}++ } @requests;
     my @heard = map { "$_->{json}{seq} $_->{json}{type}" } @first;
     my $ends = grep { $_->{json}{type} eq 'disconnect' } @first;
