@@ -269,6 +269,46 @@ subtest 'polling anywhere' => sub {
 };
 
 
+subtest 'a host is silent' => sub {
+    my @clients = map { client($_) } @hosts;
+    my @workers = $hosts[2]->workers;
+
+    $_->call('join', 'silent') for @clients;
+    kill 'STOP', @workers;
+
+    my $said = api($hosts[0], 'sockets?room=silent');
+
+    is_deeply([ sort map { $_->{sid} } @{ $said->{sockets} } ],
+              [ sort map { $_->sid } @clients[0, 1] ],
+              'the sockets of the others are listed');
+    is_deeply($said->{complete}, JSON::PP::false, 'and that some are missing');
+
+    my $call = SIO::HTTP->new(port => $hosts[1]->port, timeout => 20)
+        ->start('POST', '/_api/emit', body => $json->encode({
+            event => 'ask', to => 'silent', ack => \1,
+            timeout => 2000 * scale() }));
+
+    for my $client (@clients[0, 1]) {
+        my $packet = $client->wait_for(sub {
+            $_[0]{type} == 2 && $_[0]{data}[0] eq 'ask' });
+
+        $client->ack($packet, 'here');
+    }
+
+    $said = $json->decode($call->wait->{body});
+    is(@{ $said->{acks} }, 2, 'so with acknowledgements');
+    is_deeply($said->{complete}, JSON::PP::false, 'which are not all');
+
+    kill 'CONT', @workers;
+
+    is($clients[2]->event('ask', 20 * scale())->[0], 'ask',
+       'it hears what it has missed');
+    $_->disconnect for @clients;
+    $hosts[2]->allow(qr/message queue/);
+    together(@hosts);
+};
+
+
 subtest 'redis is away' => sub {
     my @clients = map { client($_) } @hosts;
     my $n = 0;

@@ -29,8 +29,10 @@ sub host {
 
     my $nginx = SIO::Nginx->new(
         workers => 2,
-        http    => join(' ', map { 'socketio_message_queue ' . $redis->url
-                                   . " $_;" } @lines),
+        http    => join(' ', map {
+            my $url = /redis:/ ? '' : $redis->url;
+            "socketio_message_queue $url $_;"
+        } @lines),
         server  => <<'EOS')->start;
         location /socket.io/ {
             socketio;
@@ -392,8 +394,6 @@ subtest 'a reload' => sub {
     $by{'Flask'}->('end', 0);
     is_deeply(heard($_), [ 1 .. $n ], 'nothing is missed or doubled')
         for @clients;
-
-    wait_until(20 * scale(), sub { !grep { $_->draining } @hosts });
 };
 
 
@@ -488,6 +488,54 @@ subtest 'queues of their own' => sub {
               'who do not hear each other');
 
     $host->stop;
+};
+
+
+# What one queue brings waits for the other.
+
+subtest 'a queue is away' => sub {
+    my $other = SIO::Redis->new->start;
+    my $url = $other->url;
+
+    my $both = host('channel=here', $url);
+    my $there = SIO::Nginx->new(
+        workers => 2,
+        http    => "socketio_message_queue $url;",
+        server  => 'location /socket.io/ { socketio;'
+                   . ' socketio_namespaces / /test; }')->start;
+
+    $there->allow(qr/message queue/);
+
+    my ($flask) = flask('here');
+    my $client = client('JavaScript', $there->port);
+    my $n = 0;
+
+    $client->json_with('connect', 30);
+
+    my $emit = sub {
+        say_to($flask, 'emit', 'n', ++$n, { kw => { namespace => '/test' } });
+    };
+
+    ok(wait_until(20 * scale(), sub {
+        $emit->();
+        my $event = eval { $client->json_with('event', 1) };
+
+        return $event && $event->{event}[1] == $n;
+    }), 'one queue is heard on the other');
+
+    my $before = $n;
+
+    $other->stop;
+    $emit->() for 1 .. 30;
+    $other->start;
+    $emit->() for 1 .. 30;
+    say_to($flask, 'emit', 'end', 0, { kw => { namespace => '/test' } });
+
+    is_deeply(heard($client), [ $before + 1 .. $n ],
+              'with all that was said while it was away');
+
+    $_->stop for $both, $there;
+    $other->stop;
 };
 
 
