@@ -14,6 +14,7 @@
 'use strict';
 
 const readline = require('readline');
+const { encode, decode } = require('./octets');
 
 const [version, url, options] = process.argv.slice(2);
 const io = require(version === '4' ? 'socket.io-client'
@@ -30,42 +31,6 @@ const acks = new Map();
 
 function print(line) {
   process.stdout.write(JSON.stringify(line) + '\n');
-}
-
-
-function encode(value) {
-  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) {
-    return { $binary: Buffer.from(value).toString('base64') };
-  }
-
-  if (Array.isArray(value)) {
-    return value.map(encode);
-  }
-
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(
-      Object.entries(value).map(([name, v]) => [name, encode(v)]));
-  }
-
-  return value;
-}
-
-
-function decode(value) {
-  if (Array.isArray(value)) {
-    return value.map(decode);
-  }
-
-  if (value !== null && typeof value === 'object') {
-    if (typeof value.$binary === 'string') {
-      return Buffer.from(value.$binary, 'base64');
-    }
-
-    return Object.fromEntries(
-      Object.entries(value).map(([name, v]) => [name, decode(v)]));
-  }
-
-  return value;
 }
 
 

@@ -16,6 +16,7 @@ const readline = require('readline');
 const { Server } = require('socket.io');
 const { createAdapter } = require('@socket.io/redis-adapter');
 const { Emitter } = require('@socket.io/redis-emitter');
+const { encode, decode } = require('./octets');
 
 const [url, key, library, port] = process.argv.slice(2);
 const heard = [];
@@ -23,42 +24,6 @@ const heard = [];
 
 function print(line) {
   process.stdout.write(JSON.stringify(line) + '\n');
-}
-
-
-function encode(value) {
-  if (Buffer.isBuffer(value) || ArrayBuffer.isView(value)) {
-    return { $binary: Buffer.from(value).toString('base64') };
-  }
-
-  if (Array.isArray(value)) {
-    return value.map(encode);
-  }
-
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(
-      Object.entries(value).map(([name, v]) => [name, encode(v)]));
-  }
-
-  return value;
-}
-
-
-function decode(value) {
-  if (Array.isArray(value)) {
-    return value.map(decode);
-  }
-
-  if (value !== null && typeof value === 'object') {
-    if (typeof value.$binary === 'string') {
-      return Buffer.from(value.$binary, 'base64');
-    }
-
-    return Object.fromEntries(
-      Object.entries(value).map(([name, v]) => [name, decode(v)]));
-  }
-
-  return value;
 }
 
 
