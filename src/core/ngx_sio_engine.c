@@ -115,6 +115,9 @@ ngx_sio_engine_part(ngx_sio_engine_t *e, ngx_uint_t n, ngx_uint_t reason)
             ngx_sio_session_close(s, reason);
             n--;
 
+            /* which may be gone by that */
+            first = NULL;
+
         } else if (first == NULL) {
             first = q;
         }
