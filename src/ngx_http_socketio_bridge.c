@@ -50,7 +50,6 @@ static void ngx_http_socketio_bridge_received(ngx_sio_queue_t *q,
     ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
 static void ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
     ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
-static ngx_uint_t ngx_http_socketio_bridge_reason(const char *reason);
 static void ngx_http_socketio_bridge_confirmed(ngx_sio_queue_t *q,
     uint64_t tag);
 static void ngx_http_socketio_bridge_counted(ngx_sio_queue_t *q, uint64_t tag,
@@ -620,7 +619,8 @@ ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line)
 
     while (line->oversized < stat.oversized) {
         line->oversized++;
-        ngx_http_socketio_bridge_refused(line, "too large");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_LARGE,
+                                         "too large");
     }
 
     if (!line->up) {
@@ -739,41 +739,11 @@ ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
 }
 
 
-/* Codecs say in words what they refuse; these are the ones that matter. */
-
-static ngx_uint_t
-ngx_http_socketio_bridge_reason(const char *reason)
-{
-    ngx_uint_t  i;
-
-    static const struct {
-        const char  *word;
-        ngx_uint_t   reason;
-    } words[] = {
-        { "more than data", 1 },
-        { "too ", 2 },
-        { "huge", 2 },
-        { "full", 3 },
-        { "memory", 3 },
-        { "host", 4 },
-        { NULL, 0 }
-    };
-
-    for (i = 0; words[i].word != NULL; i++) {
-        if (ngx_strstr(reason, words[i].word) != NULL) {
-            break;
-        }
-    }
-
-    return words[i].reason;
-}
-
-
 void
 ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,
-    const char *reason)
+    ngx_http_socketio_bridge_reason_e reason, const char *words)
 {
-    line->kept->refused[ngx_http_socketio_bridge_reason(reason)]++;
+    line->kept->refused[reason]++;
 
     if (line->warned && ngx_time() - line->warned < 60) {
         return;
@@ -783,7 +753,7 @@ ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "message queue %V: refused a message: %s",
-                  &line->conf->url.shown, reason);
+                  &line->conf->url.shown, words);
 }
 
 

@@ -42,6 +42,17 @@ typedef enum {
 } ngx_http_socketio_bridge_state_e;
 
 
+/* why a message is refused, for statistics; in the order of their names */
+
+typedef enum {
+    NGX_HTTP_SOCKETIO_BRIDGE_MALFORMED = 0,
+    NGX_HTTP_SOCKETIO_BRIDGE_CODE,
+    NGX_HTTP_SOCKETIO_BRIDGE_LARGE,
+    NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+    NGX_HTTP_SOCKETIO_BRIDGE_HOST
+} ngx_http_socketio_bridge_reason_e;
+
+
 /* "socketio_message_queue" */
 
 typedef struct ngx_http_socketio_queue_s {
@@ -190,13 +201,12 @@ ngx_int_t ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
 ngx_http_socketio_line_t *ngx_http_socketio_bridge_line(
     ngx_http_socketio_bridge_t *b);
 
-/* What becomes of a reason for statistics. */
 extern const ngx_str_t
     ngx_http_socketio_bridge_reasons[NGX_SIO_BRIDGE_REASONS];
 
-/* A message was refused; logged once a minute with a reason. */
+/* A message was refused; logged once a minute, with the words. */
 void ngx_http_socketio_bridge_refused(ngx_http_socketio_line_t *line,
-    const char *reason);
+    ngx_http_socketio_bridge_reason_e reason, const char *words);
 
 /* Whether this worker is the bridge. */
 ngx_uint_t ngx_http_socketio_bridge_serves(ngx_http_socketio_worker_t *w);

@@ -104,12 +104,14 @@ ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
     if (ngx_sio_unpack(&pos, end, &head, sizeof(head)) != NGX_OK
         || head.magic != NGX_HTTP_SOCKETIO_CLUSTER_MAGIC)
     {
-        ngx_http_socketio_bridge_refused(line, "not from a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "not from a host");
         return;
     }
 
     if (head.version != NGX_HTTP_SOCKETIO_CLUSTER_VERSION) {
-        ngx_http_socketio_bridge_refused(line, "another version of a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "another version of a host");
         return;
     }
 
@@ -162,7 +164,8 @@ ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
         break;
 
     default:
-        ngx_http_socketio_bridge_refused(line, "unknown kind of a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "unknown kind of a host");
     }
 }
 
@@ -241,7 +244,8 @@ ngx_http_socketio_cluster_heard(ngx_http_socketio_line_t *line,
     }
 
     if (body->len < sizeof(alive)) {
-        ngx_http_socketio_bridge_refused(line, "short message of a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "short message of a host");
         return;
     }
 
@@ -253,7 +257,9 @@ ngx_http_socketio_cluster_heard(ngx_http_socketio_line_t *line,
                                      NGX_HTTP_SOCKETIO_CLUSTER_IDLE);
 
         if (peer == NULL) {
-            ngx_http_socketio_bridge_refused(line, "too many hosts");
+            ngx_http_socketio_bridge_refused(line,
+                                             NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                             "too many hosts");
             return;
         }
     }
@@ -306,7 +312,8 @@ ngx_http_socketio_cluster_take(ngx_http_socketio_line_t *line,
     }
 
     if (rc == NGX_DECLINED) {
-        ngx_http_socketio_bridge_refused(line, "not a command");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "not a command");
 
     } else {
         line->kept->taken++;

@@ -96,11 +96,41 @@ ngx_http_socketio_foreign_apply(ngx_http_socketio_line_t *line,
         rc = ngx_http_socketio_command_send(line->bridge->worker, &cmd, NULL);
     }
 
-    if (rc != NGX_OK) {
-        ngx_http_socketio_bridge_refused(line, rc == NGX_DECLINED
-                                               ? "too large for the zone"
-                                               : "the zone is full");
+    if (rc == NGX_DECLINED) {
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_LARGE,
+                                         "too large for the zone");
+
+    } else if (rc != NGX_OK) {
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                         "the zone is full");
     }
+}
+
+
+/* Codecs say in words what they refuse; these are the ones that matter. */
+
+void
+ngx_http_socketio_foreign_refused(ngx_http_socketio_line_t *line,
+    ngx_int_t rc, const char *words)
+{
+    ngx_http_socketio_bridge_reason_e  reason;
+
+    reason = NGX_HTTP_SOCKETIO_BRIDGE_MALFORMED;
+
+    if (rc != NGX_DECLINED) {
+        reason = NGX_HTTP_SOCKETIO_BRIDGE_ROOM;
+        words = "no memory";
+
+    } else if (ngx_strstr(words, "more than data") != NULL) {
+        reason = NGX_HTTP_SOCKETIO_BRIDGE_CODE;
+
+    } else if (ngx_strstr(words, "too ") != NULL
+               || ngx_strstr(words, "huge") != NULL)
+    {
+        reason = NGX_HTTP_SOCKETIO_BRIDGE_LARGE;
+    }
+
+    ngx_http_socketio_bridge_refused(line, reason, words);
 }
 
 
@@ -199,14 +229,16 @@ ngx_http_socketio_foreign_ask(ngx_http_socketio_line_t *line,
     w = line->bridge->worker;
 
     if (ngx_http_socketio_foreign_command(line, m, &cmd) != NGX_OK) {
-        ngx_http_socketio_bridge_refused(line, "no memory");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                         "no memory");
         return;
     }
 
     wait = ngx_http_socketio_foreign_new(line, m);
 
     if (wait == NULL) {
-        ngx_http_socketio_bridge_refused(line, "too many acknowledgements");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                         "too many acknowledgements");
         return;
     }
 
@@ -237,7 +269,8 @@ ngx_http_socketio_foreign_ask(ngx_http_socketio_line_t *line,
     rc = ngx_http_socketio_command_send(w, &cmd, &members);
 
     if (rc != NGX_OK && rc != NGX_AGAIN) {
-        ngx_http_socketio_bridge_refused(line, "the zone is full");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                         "the zone is full");
         ngx_http_socketio_foreign_free(wait);
         return;
     }

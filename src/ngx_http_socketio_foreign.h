@@ -55,6 +55,10 @@ struct ngx_http_socketio_waiting_s {
 void ngx_http_socketio_foreign_limits(ngx_http_socketio_line_t *line,
     ngx_sio_qmsg_limits_t *limits);
 
+/* A codec has refused a message with this code and these words. */
+void ngx_http_socketio_foreign_refused(ngx_http_socketio_line_t *line,
+    ngx_int_t rc, const char *words);
+
 /* The target of a command as that of a message.  NGX_OK, NGX_ERROR. */
 ngx_int_t ngx_http_socketio_foreign_target(ngx_sio_target_t *target,
     ngx_sio_qmsg_t *m, ngx_pool_t *pool);

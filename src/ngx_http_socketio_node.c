@@ -554,8 +554,7 @@ ngx_http_socketio_node_message(ngx_http_socketio_line_t *line,
                              &node->limits, &m, w->pool, &reason);
 
     if (rc != NGX_OK) {
-        ngx_http_socketio_bridge_refused(line, rc == NGX_DECLINED
-                                               ? reason : "no memory");
+        ngx_http_socketio_foreign_refused(line, rc, reason);
         return;
     }
 

@@ -369,7 +369,9 @@ ngx_http_socketio_node_answered(ngx_http_socketio_line_t *line,
         ngx_http_socketio_node_result(line, asked, &effect, 0);
 
     } else {
-        ngx_http_socketio_bridge_refused(line, "unexpected response");
+        ngx_http_socketio_bridge_refused(line,
+                                         NGX_HTTP_SOCKETIO_BRIDGE_MALFORMED,
+                                         "unexpected response");
         return;
     }
 

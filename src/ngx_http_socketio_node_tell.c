@@ -83,13 +83,15 @@ ngx_http_socketio_node_tell(ngx_http_socketio_line_t *line, ngx_sio_qmsg_t *m)
     told = ngx_http_socketio_node_told(line, m);
 
     if (told == NULL) {
-        ngx_http_socketio_bridge_refused(line, "too many lists");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                         "too many lists");
         ngx_http_socketio_node_tell_nothing(line, m);
         return;
     }
 
     if (ngx_http_socketio_node_page(told) != NGX_OK) {
-        ngx_http_socketio_bridge_refused(line, "the zone is full");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                         "the zone is full");
         ngx_http_socketio_node_finish(told);
     }
 }

@@ -231,8 +231,7 @@ ngx_http_socketio_python_message(ngx_http_socketio_line_t *line,
                                w->pool, &reason);
 
     if (rc != NGX_OK) {
-        ngx_http_socketio_bridge_refused(line, rc == NGX_DECLINED
-                                               ? reason : "no memory");
+        ngx_http_socketio_foreign_refused(line, rc, reason);
         return;
     }
 

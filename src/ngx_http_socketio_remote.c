@@ -339,7 +339,8 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
     end = pos + body->len;
 
     if (ngx_sio_unpack(&pos, end, &head, sizeof(head)) != NGX_OK) {
-        ngx_http_socketio_bridge_refused(line, "short answer of a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "short answer of a host");
         return;
     }
 
@@ -352,7 +353,8 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
     }
 
     if (rest.len == 0 || rest.data[0] > NGX_SIO_ANSWER_MISMATCH) {
-        ngx_http_socketio_bridge_refused(line, "unknown answer of a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "unknown answer of a host");
         return;
     }
 
@@ -438,7 +440,8 @@ ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
         || head.kind < NGX_HTTP_SOCKETIO_POLL
         || head.kind > NGX_HTTP_SOCKETIO_ABORT)
     {
-        ngx_http_socketio_bridge_refused(line, "unknown request of a host");
+        ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
+                                         "unknown request of a host");
         return;
     }
 
