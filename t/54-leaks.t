@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # What is still allocated and forgotten when a process ends, after clients of
-# every kind; only with sanitizers.
+# every kind, and after allocations that failed; only with sanitizers.
 
 use strict;
 use warnings;
@@ -13,6 +13,7 @@ use SIO::Backend;
 use SIO::Client;
 use SIO::HTTP;
 use SIO::Nginx;
+use SIO::Nomem;
 use SIO::Proc;
 use SIO::Traffic;
 use SIO::Util qw(alive asan read_file temp_dir wait_until write_file);
@@ -31,6 +32,9 @@ my $built = SIO::Proc->run([ qw(gcc -shared -fPIC -o), "$dir/keep.so",
                              "$dir/keep.c" ]);
 is($built->{status}, 0, 'modules stay') or BAIL_OUT($built->{err});
 
+# What the dynamic linker keeps, whose allocations are seen as well by then.
+write_file("$dir/not-ours", "leak:nomem_init\nleak:dl_open_worker\n");
+
 my $environment = \&SIO::Nginx::environment;
 
 no warnings 'redefine';
@@ -40,6 +44,7 @@ no warnings 'redefine';
 
     $env{LD_PRELOAD} .= " $dir/keep.so";
     $env{ASAN_OPTIONS} .= ':detect_leaks=1:fast_unwind_on_malloc=0';
+    $env{LSAN_OPTIONS} = "suppressions=$dir/not-ours:print_suppressions=0";
 
     return \%env;
 };
@@ -53,9 +58,14 @@ $backend->on({ type => 'event', event => 'echo' }, { json => {
     ack => '%args%', emit => [ { event => 'x', args => [1], to => 'room' } ],
 } });
 
+my $nomem = SIO::Nomem->new;
+
 # One process, since workers that have changed their user cannot be traced.
 my $nginx = SIO::Nginx->new(
     workers => 0,
+    env     => { $nomem->environment },
+    allow   => [ qr/\b(?:malloc|calloc|realloc|posix_memalign)\(/,
+                 qr/Sec-WebSocket-Accept could not be computed/ ],
     main    => 'master_process off;',
     http    => <<"EOF",
     upstream app {
@@ -106,6 +116,34 @@ my $traffic = SIO::Traffic->start(
 sleep 3;
 
 is_deeply($traffic->finish->{errors}, [], 'traffic');
+
+# Clients come, call, hear an emit and go while one in a hundred fails.
+sub visit {
+    my ($transport) = @_;
+
+    return eval {
+        my $client = SIO::Client->connect(port => $nginx->port, timeout => 1,
+                                          transport => $transport);
+
+        $client->call('echo', 1);
+        $client->disconnect;
+        1;
+    };
+}
+
+$nomem->hundredth;
+
+my ($good, $bad, $until) = (0, 0, time + 60);
+
+while (time < $until && $bad < 60) {
+    visit(qw(polling websocket upgrade)[($good + $bad) % 3]) ? $good++ : $bad++;
+    eval { $http->post('/_api/emit', '{"event":"x","args":["y"]}') };
+}
+
+$nomem->off;
+
+cmp_ok($bad, '>=', 10, "$bad visits without memory, beside $good");
+ok(wait_until(20, sub { visit('websocket') }), 'and again with it');
 
 # Those who are there at the end: in the middle of a message, of a body, of a
 # packet, of an upgrade, waiting for a poll, for a webhook, for attachments.

@@ -17,7 +17,7 @@
 
 
 static const ngx_sio_qmsg_limits_t  ngx_sio_fuzz_limits = {
-    16, 1000, 8, 8, 64, 65536
+    16, 1000, 4, 4, 64, 65536
 };
 
 

@@ -142,6 +142,46 @@ malloc(size_t size)
 }
 
 
+/* What the dynamic linker needs before there is another one. */
+
+static void *
+nomem_early(size_t size)
+{
+    void  *p;
+
+    static size_t  used;
+    static char    room[4096] __attribute__((aligned(16)));
+
+    if (used + size > sizeof(room)) {
+        return NULL;
+    }
+
+    p = room + used;
+    used += (size + 15) & ~(size_t) 15;
+
+    return p;
+}
+
+
+void *
+calloc(size_t n, size_t size)
+{
+    static int    looking;
+    static void  *real;
+
+    if (looking) {
+        return nomem_early(n * size);
+    }
+
+    looking = (real == NULL);
+    nomem_next(&real, "calloc");
+    looking = 0;
+
+    return nomem_fails() ? NULL
+                         : ((void *(*)(size_t, size_t)) real)(n, size);
+}
+
+
 int
 posix_memalign(void **p, size_t alignment, size_t size)
 {
