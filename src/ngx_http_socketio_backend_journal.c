@@ -370,7 +370,13 @@ ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w, uint64_t id,
 
     if (peer) {
         peer->journal = id;
-        ngx_http_socketio_backend_next(peer);
+
+        /*
+         * The backend may still be at work on what the dead has asked last:
+         * if that is soon done, the end comes behind it.
+         */
+
+        ngx_http_socketio_backend_stall(peer);
     }
 
     /* otherwise it is left to a sibling, when this worker has gone */

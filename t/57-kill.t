@@ -41,6 +41,7 @@ sub nginx {
         ack => '%args%' } });
     $backend->on({ type => 'event', event => 'slow' }, { json => {
         state => { n => 1 } }, delay => 0.05 });
+    $backend->on({ type => 'event', event => 'slower' }, { delay => 0.2 });
 
     return SIO::Nginx->new(
         env     => { $mortal->environment },
@@ -252,6 +253,31 @@ for my $under_way ('nothing', 'event', 'connect') {
         $nginx->stop;
     };
 }
+
+
+# Nobody knows how long it takes, but half a second is waited for.
+
+subtest 'while the backend is at work' => sub {
+    my $nginx = nginx(2);
+    my ($victim) = $nginx->workers;
+    my $client = SIO::API->new(nginx => $nginx)->client($victim, 'websocket');
+
+    $client->emit('slower');
+    $backend->wait(1, 10, event => 'slower');
+    kill 'KILL', $victim;
+
+    ok(replaced($nginx, $victim), 'replaced');
+    told_once('at work');
+
+    $backend->wait_done(1, 10, event => 'slower');
+
+    my ($slow) = $backend->requests(event => 'slower');
+    my ($end) = $backend->requests(type => 'disconnect');
+
+    cmp_ok($slow->{done}, '<', $end->{time}, 'it is done before the end');
+
+    $nginx->stop;
+};
 
 
 subtest 'any moment, under load' => sub {
