@@ -248,7 +248,13 @@ ngx_http_socketio_foreign_ask(ngx_http_socketio_line_t *line,
 
         cmd.local = 0;
         cmd.elsewhere = 1;
-        (void) ngx_http_socketio_command_send(w, &cmd, NULL);
+
+        if (ngx_http_socketio_command_send(w, &cmd, NULL) != NGX_OK) {
+            ngx_http_socketio_bridge_refused(line,
+                                             NGX_HTTP_SOCKETIO_BRIDGE_ROOM,
+                                             "the zone is full");
+        }
+
         cmd.local = 1;
         cmd.elsewhere = 0;
     }

@@ -206,6 +206,67 @@ knows_peers(void)
 }
 
 
+static void
+shares_lines(void)
+{
+    u_char                  id[NGX_SIO_BRIDGE_ID];
+    uint64_t                keys[NGX_SIO_BRIDGE_LINES + 1];
+    ngx_uint_t              i;
+    ngx_sio_bridge_line_t  *line, *other;
+    ngx_sio_bridge_peer_t  *peer;
+
+    open_bridge("shared");
+
+    for (i = 0; i <= NGX_SIO_BRIDGE_LINES; i++) {
+        keys[i] = i + 1;
+    }
+
+    memset(id, 7, sizeof(id));
+
+    line = ngx_sio_bridge_line(&bridge, 1, keys, 2);
+    other = ngx_sio_bridge_line(&bridge, 2, keys, 2);
+    peer = ngx_sio_bridge_insert(&bridge, id, 0, 1000, 60);
+
+    hub_test_ok(ngx_sio_bridge_number(&bridge, line) != 0
+                && ngx_sio_bridge_number(&bridge, other) != 0
+                && ngx_sio_bridge_number(&bridge, line)
+                   != ngx_sio_bridge_number(&bridge, other),
+                "each line has a number");
+
+    hub_test_ok(*ngx_sio_bridge_shared(&bridge, peer, line) == 0
+                && *ngx_sio_bridge_shared(&bridge, peer, other) == 0,
+                "a host was not heard by any of them at first");
+
+    *ngx_sio_bridge_shared(&bridge, peer, line) = 5;
+
+    hub_test_ok(*ngx_sio_bridge_shared(&bridge, peer, line) == 5
+                && *ngx_sio_bridge_shared(&bridge, peer, other) == 0,
+                "what it calls one is not what it calls another");
+
+    *ngx_sio_bridge_shared(&bridge, peer, other) = 6;
+
+    /* those with the keys 3 and on take all the room, the first one's, too */
+
+    for (i = 2; i <= NGX_SIO_BRIDGE_LINES; i++) {
+        (void) ngx_sio_bridge_line(&bridge, keys[i], keys + 1,
+                                   NGX_SIO_BRIDGE_LINES);
+    }
+
+    hub_test_ok(line->key > 2 && other->key == 2
+                && *ngx_sio_bridge_shared(&bridge, peer, line) == 0
+                && *ngx_sio_bridge_shared(&bridge, peer, other) == 6,
+                "by one that takes another's place it was not heard");
+
+    ngx_sio_bridge_remove(peer);
+    memset(id, 8, sizeof(id));
+
+    peer = ngx_sio_bridge_insert(&bridge, id, 0, 1000, 60);
+
+    hub_test_ok(*ngx_sio_bridge_shared(&bridge, peer, other) == 0,
+                "nor was another host");
+}
+
+
 static int
 grabs(void *data)
 {
@@ -274,6 +335,7 @@ main(void)
     is_lent();
     remembers_lines();
     knows_peers();
+    shares_lines();
     is_one();
 
     return hub_test_done();
