@@ -15,7 +15,7 @@ use SIO::Client;
 use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
-use SIO::Util qw(read_file wait_until scale);
+use SIO::Util qw(read_file wait_until scale tail);
 use SIO::WS;
 use SIO::Webhooks qw(webhooks_of disconnect_of);
 use Test::More;
@@ -573,7 +573,10 @@ subtest 'client_body_timeout' => sub {
 
     # as nginx does: there is nobody to be told
     is($post->wait(10)->{status}, 0, 'a body that does not come');
-    is($eio->get->{status}, 400, 'is the end of the session');
+    my $answer = $eio->get;
+
+    is($answer->{status}, 400, 'is the end of the session')
+        or diag("$answer->{body}\n", tail($nginx->log, 20));
 
     like(read_file($nginx->prefix . '/limits.log'),
          qr/^408 - - polling -$/m, 'and a line in the log');

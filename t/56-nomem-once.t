@@ -189,12 +189,17 @@ sub application {
         emit       => '{"event":"news","args":["x"],"to":"all"}',
         join       => '{"in":["all"],"rooms":["more","rooms"]}',
         leave      => '{"in":["more"],"rooms":["more"]}',
+        batch      => '[{"join":{"in":["all"],"rooms":["again"]}},'
+                      . '{"leave":{"in":["all"],"rooms":["again"]}}]',
         disconnect => "{\"in\":[\"$sid\"],\"close\":true}",
     );
     my @failed;
 
-    for my $call (qw(emit join leave disconnect)) {
-        my $response = eval { $http[3]->post("/_api/$call", $body{$call}) };
+    for my $call (qw(emit join leave batch sockets rooms disconnect)) {
+        my $response = eval {
+            $body{$call} ? $http[3]->post("/_api/$call", $body{$call})
+                         : $http[3]->get("/_api/$call");
+        };
 
         push @failed, $call if !$response || $response->{status} != 200;
     }
