@@ -18,9 +18,9 @@ use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
 use SIO::Status qw(status);
-use SIO::Util qw(scale wait_until);
+use SIO::Util qw(wait_until);
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 my $json = JSON::PP->new->utf8->canonical;
 my $backend = SIO::Backend->new->start;
