@@ -3,8 +3,8 @@
     sio_backend.py <port or socket path> <directory>
 
 requests.jsonl in the directory gets a line when a request has arrived, and
-another when it has been answered; rules.json, which may be replaced at any
-time, says how.  SIO::Backend writes and reads these.
+another when it has been answered, unless SIO_RECORD is "off"; rules.json, which
+may be replaced at any time, says how.  SIO::Backend writes and reads these.
 """
 
 import base64
@@ -21,9 +21,13 @@ lock = threading.Lock()
 count = 0
 uses = {}
 rules = (None, [])
+recording = os.environ.get("SIO_RECORD") != "off"
 
 
 def record(line):
+    if not recording:
+        return
+
     log.write(json.dumps(line) + "\n")
     log.flush()
 

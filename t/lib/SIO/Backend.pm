@@ -40,7 +40,8 @@ sub start {
         [ $python, '-u', root() . '/t/lib/sio_backend.py',
           $self->{address}, $self->{dir} ],
         name => 'backend',
-        env  => { PYTHONDONTWRITEBYTECODE => 1 },
+        env  => { PYTHONDONTWRITEBYTECODE => 1,
+                  SIO_RECORD              => $self->{record} // 'on' },
     );
 
     if (($self->{process}->line(10) // '') ne 'ready') {
@@ -262,6 +263,11 @@ as they came: C<< { ack => '%args%' } >> is an echo.
 =head1 METHODS
 
 =over
+
+=item new(%options)
+
+C<port>, C<unix>; with C<< record => 'off' >> nothing is remembered of what
+came, for runs that are long.
 
 =item start, stop($signal)
 
