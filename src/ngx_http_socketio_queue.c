@@ -57,7 +57,6 @@ ngx_http_socketio_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     q->format = ngx_http_socketio_queue_formats[0];
-    q->forward = 1;
 
     for (i = 2; i < cf->args->nelts; i++) {
 

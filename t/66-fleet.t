@@ -165,7 +165,8 @@ sub heard {
 }
 
 
-my @hosts = (host('', 'format=node'), host('', 'format=node'),
+my @lines = ('forward=on', 'format=node forward=on');
+my @hosts = (host(@lines), host(@lines),
              host('format=node'));
 my ($node, $node_port) = node('socket.io');
 my ($flask, $flask_port) = flask('flask-socketio');
@@ -439,7 +440,7 @@ subtest 'a host leaves, another one dies' => sub {
     $again->('one has left');
 
     # the last one that came is the one who speaks
-    push @hosts, host('', 'format=node');
+    push @hosts, host(@lines);
     $again->('one has come');
 
     # the one that was there all the time is left
@@ -452,7 +453,7 @@ subtest 'a host leaves, another one dies' => sub {
 
 
 subtest 'queues of their own' => sub {
-    my $host = host('channel=own forward=off', 'channel=own format=node');
+    my $host = host('channel=own', 'channel=own format=node forward=on');
     my ($node, $node_port) = node('own');
     my ($flask, $flask_port) = flask('own');
 
@@ -497,7 +498,7 @@ subtest 'a queue is away' => sub {
     my $other = SIO::Redis->new->start;
     my $url = $other->url;
 
-    my $both = host('channel=here', $url);
+    my $both = host('channel=here forward=on', "$url forward=on");
     my $there = SIO::Nginx->new(
         workers => 2,
         http    => "socketio_message_queue $url;",
