@@ -47,6 +47,13 @@ my $nginx = SIO::Nginx->new(
             socketio_ping_timeout 20s;
         }
 
+        # for those who do not poll all the time
+        location /patient/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_ping_timeout 10m;
+        }
+
         location = /_hook {
             internal;
             proxy_pass http://app;
@@ -60,12 +67,13 @@ CONF
 
 
 sub client {
-    my ($transport) = @_;
+    my ($transport, %option) = @_;
 
     return SIO::Client->connect(
         port      => $nginx->port,
         transport => $transport,
         timeout   => 20,
+        %option,
     );
 }
 
@@ -224,13 +232,13 @@ sub fault {
 }
 
 
-my @polling = map { client('polling') } 1 .. 2;
+my @polling = map { client('polling', path => '/patient/') } 1 .. 2;
 
 fault('down', $rate, $minute, undef);
 
 # All that is said to a backend that hangs would not fit.
 $ballast = 'x' x 8000;
-fault('hanging', $rate / 2, 3, { hang => 1 });
+fault('hanging', $rate / 2, 2, { hang => 1 });
 $ballast = '';
 
 fault('slow', 200, 2, { status => 204, delay => 0.2 });
@@ -238,7 +246,6 @@ fault('resetting', 200, 2, { close => 'reset' });
 fault('garbage', 200, 2, { raw => "What?\r\n\r\n" });
 fault('failing', 200, 2, { status => 503 });
 
-# Answers to pings are to be sent, so these had something to do meanwhile.
 is_deeply([ map { ($_->call('echo', 1) // [0])->[0] } @polling ], [ 1, 1 ],
           'those who poll are served');
 
