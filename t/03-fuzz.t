@@ -26,7 +26,7 @@ use constant BUILD => 900;    # seconds, on a busy machine
 my %floor = (
     api => 550, command => 160, eio => 160, json => 400, msgpack => 450,
     node => 850, packet => 370, pickle => 580, python => 1000, redis => 85,
-    reply => 560, session => 900, text => 240, ws => 170,
+    reply => 560, session => 1400, text => 240, ws => 170,
 );
 
 my $seconds = $ENV{SIO_FUZZ_SECONDS} || 60;

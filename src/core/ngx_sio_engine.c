@@ -212,7 +212,7 @@ ngx_sio_engine_flush(ngx_event_t *ev)
 
         } else {
 
-            if (s->greet) {
+            if (s->greet && !s->closing) {
                 s->greet = 0;
                 (void) ngx_sio_socket_implicit(s);
             }

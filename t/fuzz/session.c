@@ -703,6 +703,11 @@ fuzz_init(ngx_uint_t option)
     fuzz_conf.max_payload = FUZZ_PAYLOAD;
     fuzz_conf.send_buffer = (option & 2) ? 200 : 100000;
     fuzz_conf.max_attachments = 3;
+    fuzz_conf.max_namespaces = 3;
+    fuzz_conf.max_rooms = 2;
+    fuzz_conf.max_name = 16;
+    fuzz_conf.event_period = (option & 4) ? 1000000 : 0;
+    fuzz_conf.event_burst = 3000000;
     fuzz_conf.websocket = 1;
     fuzz_conf.log = ngx_cycle->log;
 
