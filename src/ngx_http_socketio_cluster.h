@@ -80,8 +80,8 @@ void ngx_http_socketio_cluster_bye(ngx_http_socketio_line_t *line);
 void ngx_http_socketio_cluster_mark(ngx_http_socketio_line_t *line);
 
 /*
- * Ships an entry of the log, a command, to everybody, or with "to" once more to one host.
- * Codes as ngx_sio_queue_publish().
+ * Ships an entry of the log, a command, to everybody, or with "to" once more to
+ * one host.  Codes as ngx_sio_queue_publish().
  */
 ngx_int_t ngx_http_socketio_cluster_entry(ngx_http_socketio_line_t *line,
     ngx_sio_hub_entry_t *e, u_char *to, uint64_t tag);

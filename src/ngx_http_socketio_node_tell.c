@@ -578,8 +578,8 @@ ngx_http_socketio_node_write(ngx_http_socketio_told_t *told,
 
     static ngx_str_t  head = ngx_string("{\"id\":\"");
     static ngx_str_t  handshake = ngx_string("\",\"handshake\":{"
-        "\"headers\":{},\"time\":\"\",\"address\":\"\",\"xdomain\":false,\"secure\":false,"
-        "\"url\":\"\",\"query\":{},\"auth\":{},\"issued\":");
+        "\"headers\":{},\"time\":\"\",\"address\":\"\",\"xdomain\":false,"
+        "\"secure\":false,\"url\":\"\",\"query\":{},\"auth\":{},\"issued\":");
 
     if (row->json.len == 0 || told->m.bare
         || told->m.kind == NGX_SIO_QMSG_ROOMS)

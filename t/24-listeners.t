@@ -194,7 +194,8 @@ subtest 'zones' => sub {
         $_ => $http->get("/status/$_")->json->{sockets}{accepted}
     } qw(blue red);
 
-    is_deeply(\%accepted, { blue => 6, red => 2 }, 'each is counted where it is');
+    is_deeply(\%accepted, { blue => 6, red => 2 },
+              'each is counted where it is');
 };
 
 

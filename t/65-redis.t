@@ -322,6 +322,7 @@ subtest 'something else' => sub {
         [ 'endless lengths', qr/invalid reply/, '$' . '9' x 100 ],
         [ 'a huge array', qr/invalid reply/, "*2000000000\r\n" ],
         [ 'deep arrays', qr/invalid reply/, "*1\r\n" x 1000 ],
+        [ 'an array in another', qr/invalid reply/, "*1\r\n*1\r\n:1\r\n" ],
         [ 'an endless line', qr/invalid reply/, '+' . 'x' x 200000 ],
         [ 'nonsense', qr/invalid reply/, join '', map { chr } 0 .. 255 ],
     ) {

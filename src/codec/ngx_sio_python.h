@@ -46,8 +46,8 @@ ngx_int_t ngx_sio_python_decode(ngx_str_t *payload, ngx_uint_t dialect,
 /*
  * Encodes EMIT, JOIN, LEAVE, DISCONNECT and ACK with m->origin (of an ACK
  * m->to_origin) as the host's id.  JOIN, LEAVE and DISCONNECT are of one
- * socket, rooms[0]; LEAVE with rooms[0] the same as op_rooms[0] closes the room.
- * An EMIT that every version understands alike is written so.
+ * socket, rooms[0]; LEAVE with rooms[0] the same as op_rooms[0] closes the
+ * room.  An EMIT that every version understands alike is written so.
  *
  *   NGX_OK        *payload is from the pool
  *   NGX_DECLINED  these servers have no words for it

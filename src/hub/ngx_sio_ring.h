@@ -89,8 +89,8 @@ uint64_t ngx_sio_ring_oldest(ngx_sio_ring_t *ring);
 
 /*
  * Under the lock: appends an entry of the parts one behind the other.  Of *e
- * ordinal, kind, flags, from and to are the caller's; the rest is filled in.  The sum
- * of the parts is e->length, at most ngx_sio_ring_max_body().
+ * ordinal, kind, flags, from and to are the caller's; the rest is filled in.
+ * The sum of the parts is e->length, at most ngx_sio_ring_max_body().
  *
  *   NGX_OK     visible to all readers
  *   NGX_BUSY   a live reader still needs the place; nothing was written

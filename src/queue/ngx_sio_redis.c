@@ -95,6 +95,7 @@ ngx_sio_redis_open(ngx_sio_redis_t *r, ngx_addr_t *addr)
     r->flush.handler = ngx_sio_redis_flushes;
 
     r->state = NGX_SIO_REDIS_START;
+    r->elements = 0;
     r->connected = 0;
     r->pinged = 0;
     r->waiting = 0;
@@ -471,7 +472,8 @@ ngx_sio_redis_timeout(ngx_sio_redis_t *r)
 
 /*
  * Stands before hiredis, which would keep whatever the server announces: long
- * strings become nil, long arrays and lines are errors.
+ * strings become nil, long arrays and lines are errors, and so are arrays in
+ * arrays, which are no reply to anything that is asked here.
  *
  *   NGX_OK
  *   NGX_DECLINED  not RESP2
@@ -490,6 +492,12 @@ ngx_sio_redis_filter(ngx_sio_redis_t *r, u_char *p, u_char *last)
         switch (r->state) {
 
         case NGX_SIO_REDIS_START:
+
+            if (*p == '*' && r->elements) {
+                return NGX_DECLINED;
+            }
+
+            r->elements -= (r->elements != 0);
 
             if (*p == '$' || *p == '*') {
                 r->state = NGX_SIO_REDIS_LENGTH;
@@ -590,8 +598,14 @@ ngx_sio_redis_length(ngx_sio_redis_t *r)
     }
 
     if (r->head[0] == '*') {
-        return n <= NGX_SIO_REDIS_ELEMENTS
-               ? ngx_sio_redis_feed(r, r->head, r->nhead) : NGX_DECLINED;
+
+        if (n > NGX_SIO_REDIS_ELEMENTS) {
+            return NGX_DECLINED;
+        }
+
+        r->elements = n;
+
+        return ngx_sio_redis_feed(r, r->head, r->nhead);
     }
 
     r->rest = n + sizeof(CRLF) - 1;

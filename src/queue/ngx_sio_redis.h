@@ -69,6 +69,7 @@ struct ngx_sio_redis_s {
     size_t                    nhead;
     size_t                    rest;       /* of a string, or of a line */
     ngx_uint_t                state;
+    ngx_uint_t                elements;   /* of an array, still to come */
 
     ngx_msec_t                heard;      /* when octets came last */
 
