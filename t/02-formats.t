@@ -422,6 +422,26 @@ subtest 'placeholders without a number' => sub {
 };
 
 
+# Found by the fuzzer: what we write is read by our own kind as well.
+
+subtest 'there and back' => sub {
+    my $head = '{"method":"emit","event":"e","namespace":"/",';
+    my $float = '922337203184467440.37095516156854775807';
+
+    # dialects: 0 is that of 5.14, 1 of 5.16, 2 the pickle
+    my $pickle = $formats->encode(python => 2, 1, "$head\"data\":[[$float]]}");
+
+    is($formats->decode(python => 1, $pickle)->{refused}, undef,
+       'a number with many digits, in a pickle');
+
+    my $json = $formats->encode(python => 0, 0,
+        "$head\"binary\":true,\"data\":[[],\"YQ==\"]}");
+
+    is($formats->decode(python => 0, $json)->{refused}, undef,
+       'octets without an argument');
+};
+
+
 # The same changes in every run.
 
 subtest 'chance' => sub {

@@ -14,6 +14,9 @@
 #define NGX_SIO_PICKLE_DIGITS     160       /* ... and its decimal digits */
 #define NGX_SIO_PICKLE_FLOAT_LEN  32
 
+/* the longest text of a FLOAT: those that were JSON are not always short */
+#define NGX_SIO_PICKLE_FLOAT_TEXT 4000
+
 
 typedef struct {
     u_char                   *pos;
@@ -345,7 +348,7 @@ ngx_sio_pickle_line(ngx_sio_pickle_machine_t *m, u_char op)
     size_t                   len;
     double                   number;
     ngx_int_t                n;
-    char                     buf[NGX_SIO_PICKLE_FLOAT_LEN + 1], *stop;
+    char                     buf[NGX_SIO_PICKLE_FLOAT_TEXT + 1], *stop;
     ngx_sio_pickle_value_t  *value;
 
     lf = ngx_strlchr(m->pos, m->end, LF);
@@ -380,7 +383,7 @@ ngx_sio_pickle_line(ngx_sio_pickle_machine_t *m, u_char op)
 
     case 'F':                                           /* FLOAT */
 
-        if (len == 0 || len > NGX_SIO_PICKLE_FLOAT_LEN) {
+        if (len == 0 || len > NGX_SIO_PICKLE_FLOAT_TEXT) {
             return ngx_sio_pickle_refuse(m, "malformed pickle");
         }
 

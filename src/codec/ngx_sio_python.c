@@ -1292,7 +1292,9 @@ ngx_sio_python_write_emit(ngx_sio_python_out_t *out, ngx_sio_qmsg_t *m,
     if (!out->pickle) {
         ngx_sio_python_key(out, "binary");
 
-        if (m->nattachments) {
+        /* without arguments there are no placeholders for octets */
+
+        if (m->nattachments && args->nargs) {
             ngx_sio_python_put(out, "true", 4);
 
         } else {
