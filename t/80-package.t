@@ -196,7 +196,7 @@ sub accepts {
 my $built = SIO::Proc->run([ root() . '/examples/package' ], timeout => BUILD);
 
 is($built->{status}, 0, 'the package is built')
-    or BAIL_OUT(tail($built->{err}, 60));
+    or die tail($built->{err}, 60);
 
 chomp(my $deb = $built->{out});
 
