@@ -81,6 +81,21 @@ ngx_http_socketio_foreign_target(ngx_sio_target_t *target, ngx_sio_qmsg_t *m,
 }
 
 
+ngx_int_t
+ngx_http_socketio_foreign_told(ngx_http_socketio_line_t *line, ngx_int_t rc)
+{
+    if (rc == NGX_DECLINED && line->up) {
+
+        /* there are no words for it; the hosts of this module have got it */
+
+        line->kept->untold++;
+        return NGX_OK;
+    }
+
+    return rc == NGX_OK ? NGX_OK : NGX_AGAIN;
+}
+
+
 void
 ngx_http_socketio_foreign_apply(ngx_http_socketio_line_t *line,
     ngx_sio_qmsg_t *m)

@@ -63,6 +63,13 @@ void ngx_http_socketio_foreign_refused(ngx_http_socketio_line_t *line,
 ngx_int_t ngx_http_socketio_foreign_target(ngx_sio_target_t *target,
     ngx_sio_qmsg_t *m, ngx_pool_t *pool);
 
+/*
+ * What the bridge hears of a command after publishing it here ended so: what
+ * was declined although the line is up is counted, and done with.
+ */
+ngx_int_t ngx_http_socketio_foreign_told(ngx_http_socketio_line_t *line,
+    ngx_int_t rc);
+
 /* An EMIT, JOIN, LEAVE or DISCONNECT takes effect on this host. */
 void ngx_http_socketio_foreign_apply(ngx_http_socketio_line_t *line,
     ngx_sio_qmsg_t *m);

@@ -427,7 +427,7 @@ ngx_http_socketio_node_publish(ngx_http_socketio_line_t *line,
 
     m.origin = node->uid;
 
-    rc = ngx_sio_node_encode(&m, &payload, pool);
+    rc = ngx_sio_node_encode(&m, line->conf->conf.max_message, &payload, pool);
 
     if (rc == NGX_OK) {
         rc = ngx_sio_node_channel(&line->conf->channel, &m, &channel, pool);
@@ -437,15 +437,7 @@ ngx_http_socketio_node_publish(ngx_http_socketio_line_t *line,
         rc = ngx_sio_queue_publish(line->queue, &channel, &payload, 1, 0);
     }
 
-    if (rc == NGX_DECLINED && line->up) {
-
-        /* there are no words for it; the hosts of this module have got it */
-
-        line->kept->untold++;
-        return NGX_OK;
-    }
-
-    return rc == NGX_OK ? NGX_OK : NGX_AGAIN;
+    return ngx_http_socketio_foreign_told(line, rc);
 }
 
 
@@ -518,7 +510,8 @@ ngx_http_socketio_node_send(ngx_http_socketio_line_t *line, ngx_sio_qmsg_t *m)
 
     pool = line->bridge->worker->pool;
 
-    if (ngx_sio_node_encode(m, &payload, pool) != NGX_OK
+    if (ngx_sio_node_encode(m, line->conf->conf.max_message, &payload, pool)
+           != NGX_OK
         || ngx_sio_node_channel(&line->conf->channel, m, &channel, pool)
            != NGX_OK
         || ngx_http_socketio_bridge_send(line, &channel, &payload, 1)

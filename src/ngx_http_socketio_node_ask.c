@@ -159,12 +159,7 @@ ngx_http_socketio_node_ask(ngx_http_socketio_line_t *line,
         ngx_http_socketio_node_forget(node, asked);
     }
 
-    if (rc == NGX_DECLINED && line->up) {
-        line->kept->untold++;
-        return NGX_OK;
-    }
-
-    return rc == NGX_OK ? NGX_OK : NGX_AGAIN;
+    return ngx_http_socketio_foreign_told(line, rc);
 }
 
 
@@ -251,7 +246,7 @@ ngx_http_socketio_node_request(ngx_http_socketio_line_t *line,
         return NGX_ERROR;
     }
 
-    rc = ngx_sio_node_encode(&m, &payload, pool);
+    rc = ngx_sio_node_encode(&m, line->conf->conf.max_message, &payload, pool);
 
     if (rc == NGX_OK) {
         rc = ngx_sio_node_channel(&line->conf->channel, &m, &channel, pool);

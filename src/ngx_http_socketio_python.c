@@ -115,7 +115,8 @@ ngx_http_socketio_python_publish(ngx_http_socketio_line_t *line,
 
     m.origin = py->host;
 
-    rc = ngx_sio_python_encode(&m, line->conf->dialect, &payload,
+    rc = ngx_sio_python_encode(&m, line->conf->dialect,
+                               line->conf->conf.max_message, &payload,
                                line->bridge->worker->pool);
 
     if (rc == NGX_OK) {
@@ -123,15 +124,7 @@ ngx_http_socketio_python_publish(ngx_http_socketio_line_t *line,
                                    1, 0);
     }
 
-    if (rc == NGX_DECLINED && line->up) {
-
-        /* there are no words for it; the hosts of this module have got it */
-
-        line->kept->untold++;
-        return NGX_OK;
-    }
-
-    return rc == NGX_OK ? NGX_OK : NGX_AGAIN;
+    return ngx_http_socketio_foreign_told(line, rc);
 }
 
 
@@ -283,11 +276,14 @@ ngx_http_socketio_python_acked(ngx_http_socketio_waiting_t *wait,
     m.attachments = attachments;
     m.nattachments = n;
 
-    if (ngx_sio_python_encode(&m, line->conf->dialect, &payload,
+    if (ngx_sio_python_encode(&m, line->conf->dialect,
+                              line->conf->conf.max_message, &payload,
                               line->bridge->worker->pool)
-        == NGX_OK)
+           != NGX_OK
+        || ngx_http_socketio_bridge_send(line, &line->conf->channel, &payload,
+                                         1)
+           != NGX_OK)
     {
-        (void) ngx_http_socketio_bridge_send(line, &line->conf->channel,
-                                             &payload, 1);
+        line->kept->untold++;
     }
 }

@@ -442,6 +442,26 @@ subtest 'there and back' => sub {
 };
 
 
+# JSON names an attachment as often as it likes, the other formats have it there
+# in full each time: without a limit, one client could fill the memory.
+
+subtest 'one attachment, many times' => sub {
+    my $place = '{"_placeholder":true,"num":0}';
+    my $octets = encode_base64('x' x 65536, '');
+
+    for my $times (2, 1000) {
+        my $emit = '{"method":"emit","event":"e","namespace":"/",'
+                   . '"binary":true,"data":[['
+                   . join(',', ($place) x $times) . "],\"$octets\"]}";
+
+        my $pickle = $formats->encode(python => 2, 0, $emit);
+
+        is(length($pickle // '') > 65536 * 2, $times == 2,
+           "$times times in a pickle");
+    }
+};
+
+
 # The same changes in every run.
 
 subtest 'chance' => sub {

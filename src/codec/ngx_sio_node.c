@@ -168,7 +168,8 @@ ngx_sio_node_channel(ngx_str_t *prefix, ngx_sio_qmsg_t *m, ngx_str_t *channel,
 /* Encoding: measured first, then written, by the same functions. */
 
 ngx_int_t
-ngx_sio_node_encode(ngx_sio_qmsg_t *m, ngx_str_t *payload, ngx_pool_t *pool)
+ngx_sio_node_encode(ngx_sio_qmsg_t *m, size_t max, ngx_str_t *payload,
+    ngx_pool_t *pool)
 {
     ngx_sio_node_out_t  out;
 
@@ -180,6 +181,10 @@ ngx_sio_node_encode(ngx_sio_qmsg_t *m, ngx_str_t *payload, ngx_pool_t *pool)
     out.len = 0;
 
     ngx_sio_node_write(&out, m);
+
+    if (out.len > max) {
+        return NGX_DECLINED;
+    }
 
     out.start = ngx_pnalloc(pool, out.len);
     if (out.start == NULL) {

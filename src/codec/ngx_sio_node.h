@@ -64,12 +64,15 @@ ngx_int_t ngx_sio_node_decode(ngx_str_t *prefix, ngx_str_t *channel,
  * Encodes all kinds but ACK; m->origin is our uid there.  An EMIT with a
  * request id wants acknowledgements.
  *
+ *   max   octets of a payload; an attachment is there once for each
+ *         placeholder that names it
+ *
  *   NGX_OK        *payload is from the pool
- *   NGX_DECLINED  these servers have no words for it
+ *   NGX_DECLINED  these servers have no words for it, or it is too large
  *   NGX_ERROR     no memory
  */
-ngx_int_t ngx_sio_node_encode(ngx_sio_qmsg_t *m, ngx_str_t *payload,
-    ngx_pool_t *pool);
+ngx_int_t ngx_sio_node_encode(ngx_sio_qmsg_t *m, size_t max,
+    ngx_str_t *payload, ngx_pool_t *pool);
 
 
 #endif /* _NGX_SIO_NODE_H_INCLUDED_ */

@@ -989,7 +989,7 @@ ngx_sio_python_none(ngx_str_t *value)
 /* Encoding: measured first, then written, by the same functions. */
 
 ngx_int_t
-ngx_sio_python_encode(ngx_sio_qmsg_t *m, ngx_uint_t dialect,
+ngx_sio_python_encode(ngx_sio_qmsg_t *m, ngx_uint_t dialect, size_t max,
     ngx_str_t *payload, ngx_pool_t *pool)
 {
     ngx_int_t               rc;
@@ -1048,6 +1048,10 @@ ngx_sio_python_encode(ngx_sio_qmsg_t *m, ngx_uint_t dialect,
     out.pickle = (dialect == NGX_SIO_PYTHON_PICKLE);
 
     ngx_sio_python_write(&out, m, &args, dialect);
+
+    if (out.len > max) {
+        return NGX_DECLINED;
+    }
 
     payload->data = ngx_pnalloc(pool, out.len);
     if (payload->data == NULL) {

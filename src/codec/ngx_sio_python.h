@@ -49,12 +49,15 @@ ngx_int_t ngx_sio_python_decode(ngx_str_t *payload, ngx_uint_t dialect,
  * socket, rooms[0]; LEAVE with rooms[0] the same as op_rooms[0] closes the
  * room.  An EMIT that every version understands alike is written so.
  *
+ *   max   octets of a payload; a pickle has an attachment once for each
+ *         placeholder that names it
+ *
  *   NGX_OK        *payload is from the pool
- *   NGX_DECLINED  these servers have no words for it
+ *   NGX_DECLINED  these servers have no words for it, or it is too large
  *   NGX_ERROR     no memory
  */
 ngx_int_t ngx_sio_python_encode(ngx_sio_qmsg_t *m, ngx_uint_t dialect,
-    ngx_str_t *payload, ngx_pool_t *pool);
+    size_t max, ngx_str_t *payload, ngx_pool_t *pool);
 
 
 #endif /* _NGX_SIO_PYTHON_H_INCLUDED_ */

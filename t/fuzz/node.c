@@ -53,7 +53,7 @@ fuzz_again(ngx_str_t *channel, ngx_sio_qmsg_t *m)
 
     (void) ngx_sio_node_channel(&fuzz_prefix, m, &name, NULL);
 
-    rc = ngx_sio_node_encode(m, &payload, NULL);
+    rc = ngx_sio_node_encode(m, NGX_SIO_FUZZ_PAYLOAD, &payload, NULL);
     ngx_sio_fuzz_check(rc != NGX_ERROR || ngx_sio_standin_failed());
 
     if (rc != NGX_OK || ngx_sio_standin_failed()) {
@@ -69,7 +69,7 @@ fuzz_again(ngx_str_t *channel, ngx_sio_qmsg_t *m)
 
     ngx_sio_fuzz_same(m, &again);
 
-    if (ngx_sio_node_encode(&again, &payload, NULL) != NGX_OK
+    if (ngx_sio_node_encode(&again, NGX_SIO_FUZZ_PAYLOAD, &payload, NULL) != NGX_OK
         || fuzz_decode(channel, &payload, &last) != NGX_OK)
     {
         ngx_sio_fuzz_check(ngx_sio_standin_failed());

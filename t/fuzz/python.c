@@ -48,7 +48,7 @@ fuzz_again(ngx_sio_qmsg_t *m, ngx_uint_t to, ngx_uint_t from)
     ngx_str_t       payload;
     ngx_sio_qmsg_t  again, last;
 
-    rc = ngx_sio_python_encode(m, to, &payload, NULL);
+    rc = ngx_sio_python_encode(m, to, NGX_SIO_FUZZ_PAYLOAD, &payload, NULL);
     ngx_sio_fuzz_check(rc != NGX_ERROR || ngx_sio_standin_failed());
 
     if (rc != NGX_OK || ngx_sio_standin_failed()) {
@@ -60,13 +60,16 @@ fuzz_again(ngx_sio_qmsg_t *m, ngx_uint_t to, ngx_uint_t from)
     if (fuzz_decode(&payload, from, &again) != NGX_OK) {
         ngx_sio_fuzz_check(ngx_sio_standin_failed()
                            || m->json.len > ngx_sio_fuzz_limits.json / 8
+                           || ngx_sio_fuzz_placeholders(&m->json)
+                              > ngx_sio_fuzz_limits.attachments
                            || !"what was written is read");
         return;
     }
 
     ngx_sio_fuzz_same(m, &again);
 
-    if (ngx_sio_python_encode(&again, to, &payload, NULL) != NGX_OK
+    if (ngx_sio_python_encode(&again, to, NGX_SIO_FUZZ_PAYLOAD, &payload, NULL)
+           != NGX_OK
         || fuzz_decode(&payload, from, &last) != NGX_OK)
     {
         ngx_sio_fuzz_check(ngx_sio_standin_failed());

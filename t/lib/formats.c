@@ -19,7 +19,8 @@
 #include "standin.h"
 
 
-#define LINE  (64 * 1024 * 1024)
+#define LINE   (64 * 1024 * 1024)
+#define LIMIT  (32 * 1024 * 1024)    /* of what is encoded */
 
 
 static const ngx_sio_qmsg_limits_t  limits = {
@@ -161,10 +162,11 @@ static ngx_int_t
 encode(char *format, char *dialect, ngx_sio_qmsg_t *m, ngx_str_t *payload)
 {
     if (strcmp(format, "python") == 0) {
-        return ngx_sio_python_encode(m, atoi(dialect), payload, NULL);
+        return ngx_sio_python_encode(m, atoi(dialect), LIMIT, payload,
+                                     NULL);
     }
 
-    return ngx_sio_node_encode(m, payload, NULL);
+    return ngx_sio_node_encode(m, LIMIT, payload, NULL);
 }
 
 
