@@ -3,8 +3,9 @@
  * Pickles: refused with a reason, or data within all limits, whose JSON is
  * JSON, and of which a pickle can be written that says the same.
  *
- * link: src/codec/ngx_sio_pickle.c src/codec/ngx_sio_json.c
- * link: src/codec/ngx_sio_utf8.c src/codec/ngx_sio_base64.c
+ * link: src/codec/ngx_sio_pickle.c src/codec/ngx_sio_pickle_decode.c
+ * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_utf8.c
+ * link: src/codec/ngx_sio_base64.c
  * libs: -lm
  */
 
