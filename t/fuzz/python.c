@@ -4,7 +4,7 @@
  * with a reason, or within all limits; and what is written of it is read
  * again as the same, in each dialect that has words for it.
  *
- * link: src/codec/ngx_sio_python.c
+ * link: src/codec/ngx_sio_python.c src/codec/ngx_sio_python_decode.c
  * link: src/codec/ngx_sio_pickle.c src/codec/ngx_sio_pickle_decode.c
  * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_packet.c
  * link: src/codec/ngx_sio_base64.c src/codec/ngx_sio_utf8.c
