@@ -1,7 +1,5 @@
-#include "ngx_http_socketio_module.h"
+#include "ngx_http_socketio_hook_private.h"
 #include "ngx_http_socketio_count.h"
-#include "ngx_http_socketio_hook.h"
-#include "ngx_http_socketio_location.h"
 #include "ngx_http_socketio_worker.h"
 
 
@@ -22,41 +20,17 @@
 
 #define NGX_HTTP_SOCKETIO_HOOK_BATCH        64
 
-/* the part of the limit that is set aside for shares */
-
-#define NGX_HTTP_SOCKETIO_HOOK_ASIDE        8
-
 
 typedef enum {
     NGX_HTTP_SOCKETIO_HOOK_IDLE = 0,
-    NGX_HTTP_SOCKETIO_HOOK_QUEUED,     /* in lane->queued */
+    NGX_HTTP_SOCKETIO_HOOK_QUEUED,     /* in its lane */
     NGX_HTTP_SOCKETIO_HOOK_FLIGHT,     /* in worker.flight */
     NGX_HTTP_SOCKETIO_HOOK_WAITING,    /* in worker.waiting */
     NGX_HTTP_SOCKETIO_HOOK_STOPPED     /* in worker.stopped: to be reported */
 } ngx_http_socketio_hook_state_e;
 
 
-/* What one location has under way; made when first used, never freed. */
-
-struct ngx_http_socketio_hook_lane_s {
-    ngx_queue_t                        link;      /* in worker.lanes */
-    ngx_queue_t                        busy;      /* in worker.busy, while
-                                                     something is queued */
-    ngx_http_socketio_loc_conf_t      *lcf;
-    ngx_queue_t                        queued;    /* hooks */
-    ngx_uint_t                         flight;
-};
-
-
 typedef struct {
-    ngx_queue_t                        lanes;
-    ngx_queue_t                        busy;      /* lanes; the one that was
-                                                     served last is the last */
-    ngx_uint_t                         limit;     /* of total */
-    ngx_uint_t                         total;     /* hooks in flight */
-    ngx_uint_t                         share;     /* of it, of each lane */
-    ngx_uint_t                         reserved;  /* of all shares, what is not
-                                                     in flight */
     ngx_queue_t                        flight;    /* hooks */
     ngx_queue_t                        waiting;   /* hooks, in no order */
     ngx_queue_t                        stopped;   /* hooks */
@@ -70,13 +44,6 @@ typedef struct {
 
 
 static void ngx_http_socketio_hook_setup(void);
-static ngx_int_t ngx_http_socketio_hook_lanes(
-    ngx_http_socketio_loc_conf_t *lcf);
-static ngx_int_t ngx_http_socketio_hook_lane(
-    ngx_http_socketio_loc_conf_t *lcf);
-static void ngx_http_socketio_hook_divide(void);
-static ngx_uint_t ngx_http_socketio_hook_unused(
-    ngx_http_socketio_hook_lane_t *lane);
 static void ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_state_e state);
 static uint64_t *ngx_http_socketio_hook_gauge(ngx_http_socketio_hook_t *hook,
@@ -84,14 +51,7 @@ static uint64_t *ngx_http_socketio_hook_gauge(ngx_http_socketio_hook_t *hook,
 static void ngx_http_socketio_hook_repeated(ngx_http_socketio_hook_t *hook);
 static ngx_http_socketio_worker_t *ngx_http_socketio_hook_zone(
     ngx_http_socketio_hook_t *hook);
-static void ngx_http_socketio_hook_flight(ngx_http_socketio_hook_lane_t *lane,
-    ngx_int_t n);
 static void ngx_http_socketio_hook_turn(ngx_event_t *ev);
-static ngx_http_socketio_hook_lane_t *ngx_http_socketio_hook_pick(void);
-static ngx_uint_t ngx_http_socketio_hook_startable(
-    ngx_http_socketio_hook_lane_t *lane);
-static ngx_uint_t ngx_http_socketio_hook_held(
-    ngx_http_socketio_hook_lane_t *lane);
 static void ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook);
 static ngx_int_t ngx_http_socketio_hook_post(ngx_http_socketio_hook_t *hook);
 static ngx_int_t ngx_http_socketio_hook_headers(
@@ -104,15 +64,6 @@ static void ngx_http_socketio_hook_finish(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_hook_report(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
-static void ngx_http_socketio_hook_judge(ngx_http_socketio_request_t *rq,
-    ngx_http_socketio_hook_result_t *result);
-static ngx_uint_t ngx_http_socketio_hook_status(ngx_http_request_t *sr,
-    ngx_int_t rc);
-static char *ngx_http_socketio_hook_defect(ngx_http_request_t *sr,
-    ngx_int_t rc, size_t len);
-static ngx_uint_t ngx_http_socketio_hook_whole(ngx_http_upstream_t *u);
-static ngx_uint_t ngx_http_socketio_hook_broken(
-    ngx_http_socketio_request_t *rq);
 static ngx_int_t ngx_http_socketio_hook_wait(ngx_http_socketio_hook_t *hook,
     ngx_http_socketio_hook_result_t *result);
 static void ngx_http_socketio_hook_tick(ngx_event_t *ev);
@@ -208,9 +159,7 @@ ngx_http_socketio_hook_send(ngx_http_socketio_hook_t *hook)
 
     ngx_http_socketio_hook_setup();
 
-    if (lcf->webhook_lane == NULL
-        && ngx_http_socketio_hook_lanes(lcf) != NGX_OK)
-    {
+    if (ngx_http_socketio_hook_lane_create(lcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -246,7 +195,7 @@ ngx_http_socketio_hook_resume(void)
 {
     ngx_http_socketio_hook_setup();
 
-    if (ngx_http_socketio_hook_pick()) {
+    if (ngx_http_socketio_hook_lane_ready()) {
         ngx_post_event(&ngx_http_socketio_hook_worker.turn,
                        &ngx_posted_events);
     }
@@ -256,8 +205,8 @@ ngx_http_socketio_hook_resume(void)
 void
 ngx_http_socketio_hook_abort_all(void)
 {
-    ngx_queue_t                      *q, *l;
-    ngx_http_socketio_hook_lane_t    *lane;
+    ngx_queue_t                      *q;
+    ngx_http_socketio_hook_t         *hook;
     ngx_http_socketio_hook_worker_t  *w;
 
     ngx_http_socketio_hook_setup();
@@ -265,18 +214,8 @@ ngx_http_socketio_hook_abort_all(void)
     w = &ngx_http_socketio_hook_worker;
     w->stop = 1;
 
-    for (l = ngx_queue_head(&w->lanes);
-         l != ngx_queue_sentinel(&w->lanes);
-         l = ngx_queue_next(l))
-    {
-        lane = ngx_queue_data(l, ngx_http_socketio_hook_lane_t, link);
-
-        while (!ngx_queue_empty(&lane->queued)) {
-            q = ngx_queue_head(&lane->queued);
-            ngx_http_socketio_hook_enter(
-                        ngx_queue_data(q, ngx_http_socketio_hook_t, queue),
-                        NGX_HTTP_SOCKETIO_HOOK_STOPPED);
-        }
+    while ((hook = ngx_http_socketio_hook_lane_any()) != NULL) {
+        ngx_http_socketio_hook_enter(hook, NGX_HTTP_SOCKETIO_HOOK_STOPPED);
     }
 
     while (!ngx_queue_empty(&w->waiting)) {
@@ -314,8 +253,8 @@ ngx_http_socketio_hook_setup(void)
         return;
     }
 
-    ngx_queue_init(&w->lanes);
-    ngx_queue_init(&w->busy);
+    ngx_http_socketio_hook_lane_init();
+
     ngx_queue_init(&w->flight);
     ngx_queue_init(&w->waiting);
     ngx_queue_init(&w->stopped);
@@ -331,127 +270,6 @@ ngx_http_socketio_hook_setup(void)
     w->tick.log = ngx_cycle->log;
 
     w->ready = 1;
-}
-
-
-/*
- * Those of the configuration are made together, since a share is for those,
- * too, that have not had a webhook yet; others, like that of an "if", come
- * with their first one.
- */
-
-static ngx_int_t
-ngx_http_socketio_hook_lanes(ngx_http_socketio_loc_conf_t *lcf)
-{
-    ngx_uint_t                      i;
-    ngx_http_socketio_location_t   *location;
-    ngx_http_socketio_loc_conf_t   *conf;
-    ngx_http_socketio_main_conf_t  *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                              ngx_http_socketio_module);
-    location = mcf->locations.elts;
-
-    for (i = 0; i < mcf->locations.nelts; i++) {
-        conf = location[i].lcf;
-
-        if (conf->zone && conf->webhook
-            && ngx_http_socketio_hook_lane(conf) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    if (ngx_http_socketio_hook_lane(lcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ngx_http_socketio_hook_divide();
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_socketio_hook_lane(ngx_http_socketio_loc_conf_t *lcf)
-{
-    ngx_http_socketio_hook_lane_t  *lane;
-
-    if (lcf->webhook_lane) {
-        return NGX_OK;
-    }
-
-    lane = ngx_alloc(sizeof(ngx_http_socketio_hook_lane_t), ngx_cycle->log);
-    if (lane == NULL) {
-        return NGX_ERROR;
-    }
-
-    lane->lcf = lcf;
-    lane->flight = 0;
-    ngx_queue_init(&lane->queued);
-    ngx_queue_insert_tail(&ngx_http_socketio_hook_worker.lanes, &lane->link);
-
-    lcf->webhook_lane = lane;
-
-    return NGX_OK;
-}
-
-
-/* Each lane has at least one, unless that were more than half of all. */
-
-static void
-ngx_http_socketio_hook_divide(void)
-{
-    ngx_uint_t                        n;
-    ngx_queue_t                      *q;
-    ngx_http_socketio_hook_lane_t    *lane;
-    ngx_http_socketio_hook_worker_t  *w;
-
-    w = &ngx_http_socketio_hook_worker;
-
-    n = 0;
-    w->limit = 0;
-
-    for (q = ngx_queue_head(&w->lanes);
-         q != ngx_queue_sentinel(&w->lanes);
-         q = ngx_queue_next(q))
-    {
-        lane = ngx_queue_data(q, ngx_http_socketio_hook_lane_t, link);
-
-        n++;
-        w->limit = ngx_max(w->limit, lane->lcf->webhook_concurrency);
-    }
-
-    w->share = ngx_max(w->limit / NGX_HTTP_SOCKETIO_HOOK_ASIDE / n, 1);
-
-    if (n > w->limit / 2) {
-        w->share = 0;
-    }
-
-    w->reserved = 0;
-
-    for (q = ngx_queue_head(&w->lanes);
-         q != ngx_queue_sentinel(&w->lanes);
-         q = ngx_queue_next(q))
-    {
-        lane = ngx_queue_data(q, ngx_http_socketio_hook_lane_t, link);
-
-        w->reserved += ngx_http_socketio_hook_unused(lane);
-    }
-}
-
-
-/* Of its share. */
-
-static ngx_uint_t
-ngx_http_socketio_hook_unused(ngx_http_socketio_hook_lane_t *lane)
-{
-    ngx_uint_t  share;
-
-    share = ngx_min(ngx_http_socketio_hook_worker.share,
-                    lane->lcf->webhook_concurrency);
-
-    return (lane->flight < share) ? share - lane->flight : 0;
 }
 
 
@@ -473,10 +291,6 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
                    "socketio webhook %V: state %ui -> %ui",
                    &hook->id, (ngx_uint_t) hook->state, (ngx_uint_t) state);
 
-    if (hook->state != NGX_HTTP_SOCKETIO_HOOK_IDLE) {
-        ngx_queue_remove(&hook->queue);
-    }
-
     gauge = ngx_http_socketio_hook_gauge(hook, hook->state);
     if (gauge) {
         (*gauge)--;
@@ -487,37 +301,36 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
         (*gauge)++;
     }
 
-    if (hook->state == NGX_HTTP_SOCKETIO_HOOK_FLIGHT) {
-        ngx_http_socketio_hook_flight(hook->lane, -1);
+    switch (hook->state) {
 
-    } else if (hook->state == NGX_HTTP_SOCKETIO_HOOK_QUEUED
-               && ngx_queue_empty(&hook->lane->queued))
-    {
-        ngx_queue_remove(&hook->lane->busy);
+    case NGX_HTTP_SOCKETIO_HOOK_IDLE:
+        break;
+
+    case NGX_HTTP_SOCKETIO_HOOK_QUEUED:
+        ngx_http_socketio_hook_lane_remove(hook);
+        break;
+
+    case NGX_HTTP_SOCKETIO_HOOK_FLIGHT:
+        ngx_queue_remove(&hook->queue);
+        ngx_http_socketio_hook_lane_flight(hook->lane, -1);
+        break;
+
+    default: /* WAITING, STOPPED */
+        ngx_queue_remove(&hook->queue);
     }
 
     switch (state) {
 
     case NGX_HTTP_SOCKETIO_HOOK_QUEUED:
 
-        if (ngx_queue_empty(&hook->lane->queued)) {
-            ngx_queue_insert_tail(&w->busy, &hook->lane->busy);
-        }
-
         /* what is repeated at once keeps its turn */
 
-        if (hook->stale) {
-            ngx_queue_insert_head(&hook->lane->queued, &hook->queue);
-
-        } else {
-            ngx_queue_insert_tail(&hook->lane->queued, &hook->queue);
-        }
-
+        ngx_http_socketio_hook_lane_insert(hook, hook->stale);
         break;
 
     case NGX_HTTP_SOCKETIO_HOOK_FLIGHT:
         ngx_queue_insert_tail(&w->flight, &hook->queue);
-        ngx_http_socketio_hook_flight(hook->lane, 1);
+        ngx_http_socketio_hook_lane_flight(hook->lane, 1);
         break;
 
     case NGX_HTTP_SOCKETIO_HOOK_WAITING:
@@ -535,7 +348,8 @@ ngx_http_socketio_hook_enter(ngx_http_socketio_hook_t *hook,
     hook->state = state;
 
     if (!w->turn.posted
-        && (ngx_http_socketio_hook_pick() || !ngx_queue_empty(&w->stopped)))
+        && (ngx_http_socketio_hook_lane_ready()
+            || !ngx_queue_empty(&w->stopped)))
     {
         ngx_post_event(&w->turn, &ngx_posted_events);
     }
@@ -605,20 +419,6 @@ ngx_http_socketio_hook_zone(ngx_http_socketio_hook_t *hook)
 }
 
 
-static void
-ngx_http_socketio_hook_flight(ngx_http_socketio_hook_lane_t *lane, ngx_int_t n)
-{
-    ngx_http_socketio_hook_worker_t  *w;
-
-    w = &ngx_http_socketio_hook_worker;
-
-    w->reserved -= ngx_http_socketio_hook_unused(lane);
-    lane->flight += n;
-    w->total += n;
-    w->reserved += ngx_http_socketio_hook_unused(lane);
-}
-
-
 /* The only place from which hooks are started and aborted ones reported. */
 
 static void
@@ -626,7 +426,7 @@ ngx_http_socketio_hook_turn(ngx_event_t *ev)
 {
     ngx_uint_t                        n;
     ngx_queue_t                      *q;
-    ngx_http_socketio_hook_lane_t    *lane;
+    ngx_http_socketio_hook_t         *hook;
     ngx_http_socketio_hook_worker_t  *w;
 
     w = &ngx_http_socketio_hook_worker;
@@ -645,90 +445,21 @@ ngx_http_socketio_hook_turn(ngx_event_t *ev)
 
     for (n = NGX_HTTP_SOCKETIO_HOOK_BATCH; n; n--) {
 
-        lane = ngx_http_socketio_hook_pick();
-        if (lane == NULL) {
+        hook = ngx_http_socketio_hook_lane_next();
+        if (hook == NULL) {
             break;
         }
 
-        ngx_queue_remove(&lane->busy);
-        ngx_queue_insert_tail(&w->busy, &lane->busy);
-
-        q = ngx_queue_head(&lane->queued);
-
-        ngx_http_socketio_hook_start(
-                        ngx_queue_data(q, ngx_http_socketio_hook_t, queue));
+        ngx_http_socketio_hook_start(hook);
     }
 
     if (ev->posted) {
         ngx_delete_posted_event(ev);
     }
 
-    if (ngx_http_socketio_hook_pick() || !ngx_queue_empty(&w->stopped)) {
+    if (ngx_http_socketio_hook_lane_ready() || !ngx_queue_empty(&w->stopped)) {
         ngx_post_event(ev, &ngx_posted_next_events);
     }
-}
-
-
-/* Whose turn it is; NULL: nobody may start one. */
-
-static ngx_http_socketio_hook_lane_t *
-ngx_http_socketio_hook_pick(void)
-{
-    ngx_queue_t                      *q;
-    ngx_http_socketio_hook_lane_t    *lane, *best;
-    ngx_http_socketio_hook_worker_t  *w;
-
-    w = &ngx_http_socketio_hook_worker;
-    best = NULL;
-
-    for (q = ngx_queue_head(&w->busy);
-         q != ngx_queue_sentinel(&w->busy);
-         q = ngx_queue_next(q))
-    {
-        lane = ngx_queue_data(q, ngx_http_socketio_hook_lane_t, busy);
-
-        if ((best == NULL || lane->flight < best->flight)
-            && ngx_http_socketio_hook_startable(lane))
-        {
-            best = lane;
-        }
-    }
-
-    return best;
-}
-
-
-/* Whether the lane, which has something to start, may do so. */
-
-static ngx_uint_t
-ngx_http_socketio_hook_startable(ngx_http_socketio_hook_lane_t *lane)
-{
-    ngx_uint_t                        rest;
-    ngx_http_socketio_hook_worker_t  *w;
-
-    w = &ngx_http_socketio_hook_worker;
-
-    if (w->total >= w->limit
-        || lane->flight >= lane->lcf->webhook_concurrency
-        || ngx_http_socketio_hook_held(lane))
-    {
-        return 0;
-    }
-
-    rest = w->limit - w->total;
-
-    return rest > w->reserved || ngx_http_socketio_hook_unused(lane) > 0;
-}
-
-
-static ngx_uint_t
-ngx_http_socketio_hook_held(ngx_http_socketio_hook_lane_t *lane)
-{
-    ngx_http_socketio_zone_t  *zone;
-
-    zone = lane->lcf->zone;
-
-    return zone && zone->worker && ngx_sio_hub_owing(zone->worker->hub);
 }
 
 
@@ -1001,176 +732,6 @@ ngx_http_socketio_hook_report(ngx_http_socketio_hook_t *hook,
     }
 
     ngx_http_socketio_origin_unref(origin);
-}
-
-
-static void
-ngx_http_socketio_hook_judge(ngx_http_socketio_request_t *rq,
-    ngx_http_socketio_hook_result_t *result)
-{
-    ngx_buf_t           *b;
-    ngx_http_request_t  *sr;
-
-    sr = rq->sub;
-
-    ngx_str_null(&result->body);
-
-    if (sr->out && sr->out->buf) {
-        b = sr->out->buf;
-
-        result->body.data = b->pos;
-        result->body.len = b->last - b->pos;
-    }
-
-    result->status = ngx_http_socketio_hook_status(sr, rq->rc);
-
-    result->reason = ngx_http_socketio_hook_defect(sr, rq->rc,
-                                                   result->body.len);
-    if (result->reason == NULL) {
-
-        if (result->status >= 200 && result->status < 300) {
-            result->outcome = NGX_HTTP_SOCKETIO_HOOK_OK;
-            result->reason = "";
-            return;
-        }
-
-        if (result->status >= 400 && result->status < 500
-            && result->status != NGX_HTTP_CLOSE
-            && result->status != NGX_HTTP_CLIENT_CLOSED_REQUEST)
-        {
-            result->outcome = NGX_HTTP_SOCKETIO_HOOK_CLIENT;
-            result->reason = "";
-            return;
-        }
-
-        result->reason = result->status ? "unexpected status"
-                                        : "unreadable answer";
-    }
-
-    result->outcome = ngx_http_socketio_hook_broken(rq)
-                      ? NGX_HTTP_SOCKETIO_HOOK_BROKEN
-                      : NGX_HTTP_SOCKETIO_HOOK_FAILED;
-    ngx_str_null(&result->body);
-}
-
-
-/* It depends on the handler where the status is. */
-
-static ngx_uint_t
-ngx_http_socketio_hook_status(ngx_http_request_t *sr, ngx_int_t rc)
-{
-    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return rc;
-    }
-
-    if (sr->headers_out.status >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return sr->headers_out.status;
-    }
-
-    /* 201 and 204 of handlers that leave the rest to nginx */
-
-    return rc > NGX_OK ? (ngx_uint_t) rc : sr->headers_out.status;
-}
-
-
-/* Why an answer cannot be believed whatever its status; NULL: it can. */
-
-static char *
-ngx_http_socketio_hook_defect(ngx_http_request_t *sr, ngx_int_t rc, size_t len)
-{
-    ngx_http_upstream_t  *u;
-
-    u = sr->upstream;
-
-    if (u && u->headers_in.status_n == 0 && rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return "no answer from the backend";
-    }
-
-    /* without header_sent another handler answered, from a cache or a file */
-
-    if (u && !u->header_sent) {
-        u = NULL;
-    }
-
-    if (u && u->buffering && u->pipe->downstream_error) {
-        return "answer larger than subrequest_output_buffer_size";
-    }
-
-    if (rc < NGX_OK) {
-        return "no answer, or one larger than subrequest_output_buffer_size";
-    }
-
-    if (u && !ngx_http_socketio_hook_whole(u)) {
-        return "answer cut off";
-    }
-
-    /* some backends announce a body that a 204 cannot have */
-
-    if (sr->headers_out.content_length_n >= 0
-        && sr->headers_out.content_length_n != (off_t) len
-        && sr->headers_out.status != NGX_HTTP_NO_CONTENT)
-    {
-        return "answer cut off";
-    }
-
-    if (sr->headers_out.content_encoding
-        && sr->headers_out.content_encoding->value.len)
-    {
-        return "answer compressed";
-    }
-
-    return NULL;
-}
-
-
-/*
- * nginx has told its client of a status by the time that a backend goes away
- * in the middle of a body, and ends the request as if all were well.  What
- * the upstream left behind tells the difference.
- */
-
-static ngx_uint_t
-ngx_http_socketio_hook_whole(ngx_http_upstream_t *u)
-{
-    ngx_uint_t         eof;
-    ngx_event_pipe_t  *p;
-
-    /* FastCGI always says where it ends, the others may just close */
-
-    eof = u->conf->module.len != sizeof("fastcgi") - 1
-          || ngx_strncmp(u->conf->module.data, "fastcgi",
-                         sizeof("fastcgi") - 1)
-             != 0;
-
-    if (u->buffering) {
-        p = u->pipe;
-
-        return p->upstream_done
-               || (eof && p->upstream_eof && p->length == -1);
-    }
-
-    return u->length == 0 || (eof && u->length == -1);
-}
-
-
-/* Whether nginx has failed inside, for want of memory, say, and said so. */
-
-static ngx_uint_t
-ngx_http_socketio_hook_broken(ngx_http_socketio_request_t *rq)
-{
-    ngx_http_upstream_t  *u;
-
-    if (rq->lines == 0) {
-        return 0;
-    }
-
-    u = rq->sub->upstream;
-
-    return rq->rc < NGX_OK
-           || (rq->rc == NGX_HTTP_INTERNAL_SERVER_ERROR
-               && (u == NULL || u->headers_in.status_n == 0))
-           || (u && u->header_sent && u->buffering
-               && u->pipe->downstream_error);
 }
 
 

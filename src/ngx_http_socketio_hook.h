@@ -14,21 +14,6 @@
  *      |        cancel, or handler is called                 |
  *      +-----------------------------------------------------+
  *
- * Each location has a lane in each worker, first come, first served, which is
- * fair as long as a socket has one hook under way at a time.  Lanes share what
- * a worker may have in flight, the largest socketio_webhook_concurrency, and
- * none has more than its own:
- *
- *     |<-------------------------- limit -------------------------->|
- *     | share of A | share of B | share of C | whoever has the least |
- *     |            |            |            | in flight comes first |
- *
- * The shares are an eighth of the whole, so a backend that hangs can have
- * nearly everything, but never what others need to go on.
- *
- * While the log of a zone is full none of its hooks is started: what came back
- * could not be carried out.
- *
  * Between attempts and while it is in flight a hook keeps a worker alive that
  * shuts down.
  *
@@ -106,7 +91,7 @@ struct ngx_http_socketio_hook_s {
     ngx_msec_t                         retry_for; /* msec from the first
                                                      attempt; 0: one attempt */
 
-    /* the rest is ngx_http_socketio_hook.c's */
+    /* the rest is private */
 
     ngx_queue_t                        queue;     /* of lane or of waiting */
     ngx_http_socketio_origin_t        *origin;
