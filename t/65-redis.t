@@ -213,7 +213,28 @@ subtest 'TLS' => sub {
         $host->stop;
     }
 
-    $plain->stop;
+    # OpenSSL wants the octets that it did not take at the same place again
+
+    my $http = 'client_body_buffer_size 1m; socketio_send_buffer 32m;';
+    my $host = host("'rediss://localhost:$port?$ca'", http => $http);
+    my $other = host($redis->url, http => $http);
+
+    together('before it is slow', $other, $host);
+
+    my $client = client($other);
+    my $pad = 'x' x 100000;
+
+    $redis->signal('STOP');
+    emit($host, "$_ $pad") for 1 .. 70;
+    $redis->signal('CONT');
+
+    is_deeply([ map { ($client->event('n', 20 * scale()) // [])->[1] }
+                1 .. 70 ],
+              [ map { "$_ $pad" } 1 .. 70 ], 'a slow one gets everything');
+    unlike($host->log, qr/SSL_write/, 'over the same connection');
+
+    $client->disconnect;
+    $_->stop for $host, $other, $plain;
     $redis->stop;
 };
 

@@ -417,6 +417,9 @@ ngx_sio_queue_url_tls(ngx_conf_t *cf, ngx_sio_queue_url_t *url,
     cln->handler = ngx_ssl_cleanup_ctx;
     cln->data = ssl;
 
+    /* what waits to be written is moved when more comes behind it */
+    SSL_CTX_set_mode(ssl->ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+
     if (files[NGX_SIO_QUEUE_URL_CA].len) {
 
         if (ngx_ssl_trusted_certificate(cf, ssl, &files[NGX_SIO_QUEUE_URL_CA],
