@@ -650,6 +650,7 @@ subtest 'payloads' => sub {
         'no UTF-8 at all'       => "\xff" x $mega,
         'no UTF-8 in an event'  => "40\x1e42[\"e\",\"" . "\xff" x ($mega - 30)
                                    . '"]',
+        'lines for the log'     => "40\x1e42/x\nforged\n,[\"e\"]",
         'zeros'                 => "\0" x $mega,
         'a zero in an event'    => "40\x1e42[\"e\0\"]",
     );
@@ -667,6 +668,8 @@ subtest 'payloads' => sub {
         status_in($r, [ 200, 400 ], "$name, closed");
         unharmed($name);
     }
+
+    unlike($nginx->log, qr/^forged/m, 'clients write no lines of their own');
 
     # Where every namespace may be joined.
     my $eio = $way->session(path => '/all/');

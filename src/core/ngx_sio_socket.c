@@ -9,10 +9,14 @@
 /* room for the first ids that a client asks about */
 #define NGX_SIO_SOCKET_ASKED  4
 
+/* octets of a namespace that the log shows */
+#define NGX_SIO_SOCKET_SHOWN  64
+
 
 static ngx_int_t ngx_sio_socket_dispatch(ngx_sio_session_t *s,
     ngx_sio_packet_t *p, ngx_str_t *attachments, ngx_uint_t n,
     ngx_uint_t *reason);
+static ngx_str_t *ngx_sio_socket_shown(ngx_str_t *name);
 static ngx_int_t ngx_sio_socket_check_event(ngx_sio_session_t *s,
     ngx_str_t *event);
 static ngx_int_t ngx_sio_socket_connect(ngx_sio_session_t *s,
@@ -240,11 +244,32 @@ ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
     ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent packet type %ui for namespace \"%V\", "
                   "which it has %s",
-                  p->type, &p->nsp, so ? "joined" : "not joined");
+                  p->type, ngx_sio_socket_shown(&p->nsp),
+                  so ? "joined" : "not joined");
 
     *reason = NGX_SIO_REASON_FORCED_SERVER_CLOSE;
 
     return NGX_DECLINED;
+}
+
+
+/* Clients choose names, so they may hold line feeds, or be very long. */
+
+static ngx_str_t *
+ngx_sio_socket_shown(ngx_str_t *name)
+{
+    size_t             i;
+    static u_char      text[NGX_SIO_SOCKET_SHOWN];
+    static ngx_str_t   shown = { 0, text };
+
+    shown.len = ngx_min(name->len, NGX_SIO_SOCKET_SHOWN);
+
+    for (i = 0; i < shown.len; i++) {
+        text[i] = (name->data[i] < 0x20 || name->data[i] == 0x7f)
+                  ? '?' : name->data[i];
+    }
+
+    return &shown;
 }
 
 
