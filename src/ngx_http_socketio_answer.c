@@ -155,6 +155,9 @@ ngx_http_socketio_answer_send(ngx_http_request_t *r, ngx_uint_t status,
     r->headers_out.status = status;
     r->headers_out.content_length_n = body ? body->len : 0;
 
+    /* packets are gone with their answer, whatever If-Match and the like say */
+    r->disable_not_modified = 1;
+
     if (type != NULL) {
         p = ngx_strlchr(type->data, type->data + type->len, ';');
 

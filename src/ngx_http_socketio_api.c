@@ -1118,6 +1118,9 @@ ngx_http_socketio_api_reply(ngx_http_request_t *r, ngx_uint_t status,
     r->headers_out.status = status;
     r->headers_out.content_length_n = text->len;
 
+    /* what was done is done, whatever If-Match and the like say */
+    r->disable_not_modified = 1;
+
     if (text->len == 0) {
         r->header_only = 1;
 

@@ -369,6 +369,29 @@ subtest 'headers' => sub {
 
         unharmed($name);
     }
+
+    # Of documents, which these are not: what is in an answer is nowhere else.
+    my %conditions = (
+        'If-Match'            => '"x"',
+        'If-None-Match'       => '*',
+        'If-Modified-Since'   => 'Fri, 01 Jan 2038 00:00:00 GMT',
+        'If-Unmodified-Since' => 'Thu, 01 Jan 1970 00:00:00 GMT',
+        'Range'               => 'bytes=0-0',
+    );
+
+    for my $name (sort keys %conditions) {
+        my @header = ($name => $conditions{$name});
+        my $eio = $way->session;
+
+        is($eio->post_raw('40', headers => \@header)->{body}, 'ok',
+           "$name, a POST");
+        like($eio->get(headers => \@header)->{body}, qr/^40\{"sid":/,
+             "$name, the packets of a poll");
+
+        my $r = $way->client->request('GET', '/_api/rooms',
+                                      headers => \@header);
+        is($r->{status}, 200, "$name, the API");
+    }
 };
 
 
