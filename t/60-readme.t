@@ -114,6 +114,12 @@ subtest 'links' => sub {
         $anchor{$anchor =~ s/[^\w-]//gr} = 1;
     }
 
+    # The list at the beginning has all chapters, as they follow each other.
+    my ($contents) = $readme =~ /^((?:- \[.*\n)+)/m;
+
+    is_deeply([ $contents =~ /\[(.*)\]/g ], [ $readme =~ /^## (.*)$/mg ],
+              'the table of contents');
+
     my $prose = join '', values %section;
 
     while ($prose =~ /\]\(([^)]+)\)/g) {
