@@ -91,7 +91,7 @@ ngx_int_t ngx_http_socketio_origin_header(ngx_http_socketio_origin_t *o,
 
 
 /*
- * The rest is for ngx_http_socketio_request.c, which makes a request of it.
+ * The rest is for ngx_http_socketio_request.h, which makes a request of it.
  */
 
 typedef enum {
