@@ -3,8 +3,9 @@
  * MessagePack: refused with a reason, or values whose JSON is as long as it
  * was measured, and of which the same can be written.
  *
- * link: src/codec/ngx_sio_msgpack.c src/codec/ngx_sio_json.c
- * link: src/codec/ngx_sio_utf8.c src/codec/ngx_sio_packet.c
+ * link: src/codec/ngx_sio_msgpack.c src/codec/ngx_sio_msgpack_decode.c
+ * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_utf8.c
+ * link: src/codec/ngx_sio_packet.c
  * libs: -lm
  */
 

@@ -6,9 +6,9 @@
  * The channel stands in front of the payload, up to a line feed.
  *
  * link: src/codec/ngx_sio_node.c src/codec/ngx_sio_node_decode.c
- * link: src/codec/ngx_sio_msgpack.c src/codec/ngx_sio_json.c
- * link: src/codec/ngx_sio_packet.c src/codec/ngx_sio_utf8.c
- * link: src/codec/ngx_sio_base64.c
+ * link: src/codec/ngx_sio_msgpack.c src/codec/ngx_sio_msgpack_decode.c
+ * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_packet.c
+ * link: src/codec/ngx_sio_utf8.c src/codec/ngx_sio_base64.c
  * libs: -lm
  */
 

@@ -37,8 +37,9 @@ sub compile {
     my $out = build_dir() . '/formats';
     my @sources = ("$root/t/lib/formats.c", "$root/t/lib/standin.c",
                    map { "$root/src/codec/ngx_sio_$_.c" }
-                       qw(base64 json msgpack node node_decode packet pickle
-                          pickle_decode python python_decode utf8));
+                       qw(base64 json msgpack msgpack_decode node node_decode
+                          packet pickle pickle_decode python python_decode
+                          utf8));
 
     make_path(build_dir());
 
