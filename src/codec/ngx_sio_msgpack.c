@@ -1,6 +1,7 @@
 
 #include "ngx_sio_msgpack.h"
 #include "ngx_sio_json.h"
+#include "ngx_sio_packet.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -14,8 +15,6 @@ static size_t ngx_sio_msgpack_put_negative(u_char *dst, uint64_t n);
 static size_t ngx_sio_msgpack_put_float(u_char *dst, double number);
 static size_t ngx_sio_msgpack_put_bytes(u_char *dst, ngx_str_t *bytes);
 static size_t ngx_sio_msgpack_put_text_head(u_char *dst, size_t len);
-static ngx_uint_t ngx_sio_msgpack_placeholder(ngx_str_t *json, ngx_uint_t n,
-    uint64_t *num);
 
 
 size_t
@@ -125,7 +124,7 @@ ngx_sio_msgpack_put_json(u_char *dst, ngx_str_t *json, ngx_str_t *attachments,
 
     case NGX_SIO_JSON_OBJECT:
 
-        if (n && ngx_sio_msgpack_placeholder(json, n, &num)) {
+        if (n && ngx_sio_packet_placeholder(json, n, &num)) {
             return ngx_sio_msgpack_put_bytes(dst, &attachments[num]);
         }
 
@@ -325,16 +324,4 @@ ngx_sio_msgpack_put_text_head(u_char *dst, size_t len)
 
     return len < 0x10000 ? ngx_sio_msgpack_head(dst, 0xda, len, 2)
                          : ngx_sio_msgpack_head(dst, 0xdb, len, 4);
-}
-
-
-static ngx_uint_t
-ngx_sio_msgpack_placeholder(ngx_str_t *json, ngx_uint_t n, uint64_t *num)
-{
-    ngx_str_t  value;
-
-    return ngx_sio_json_find(json, "_placeholder", &value) == NGX_OK
-           && ngx_sio_json_type(&value) == NGX_SIO_JSON_TRUE
-           && ngx_sio_json_find(json, "num", &value) == NGX_OK
-           && ngx_sio_json_uint(&value, n - 1, num) == NGX_OK;
 }

@@ -146,6 +146,18 @@ ngx_sio_packet_placeholders(ngx_str_t *payload, ngx_uint_t n)
 }
 
 
+ngx_uint_t
+ngx_sio_packet_placeholder(ngx_str_t *object, ngx_uint_t n, uint64_t *num)
+{
+    ngx_str_t  value;
+
+    return ngx_sio_json_find(object, "_placeholder", &value) == NGX_OK
+           && ngx_sio_json_type(&value) == NGX_SIO_JSON_TRUE
+           && ngx_sio_json_find(object, "num", &value) == NGX_OK
+           && ngx_sio_json_uint(&value, n - 1, num) == NGX_OK;
+}
+
+
 size_t
 ngx_sio_packet_header_length(ngx_sio_packet_t *p)
 {

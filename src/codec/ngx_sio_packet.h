@@ -82,6 +82,10 @@ ngx_int_t ngx_sio_packet_decode(ngx_str_t *text, ngx_uint_t max_attachments,
  */
 ngx_int_t ngx_sio_packet_placeholders(ngx_str_t *payload, ngx_uint_t n);
 
+/* 1 if the object is a placeholder for one of n attachments, n > 0: for *num */
+ngx_uint_t ngx_sio_packet_placeholder(ngx_str_t *object, ngx_uint_t n,
+    uint64_t *num);
+
 
 /*
  * The part of a packet before the JSON, with the Engine.IO type in front:

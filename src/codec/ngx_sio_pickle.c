@@ -1,6 +1,7 @@
 
 #include "ngx_sio_pickle.h"
 #include "ngx_sio_json.h"
+#include "ngx_sio_packet.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,6 @@
 static size_t ngx_sio_pickle_float(u_char *dst, double number);
 static u_char *ngx_sio_pickle_number_write(u_char *dst, ngx_str_t *json);
 static u_char *ngx_sio_pickle_bytes_write(u_char *dst, ngx_str_t *bytes);
-static ngx_uint_t ngx_sio_pickle_placeholder(ngx_str_t *json, ngx_uint_t n,
-    uint64_t *num);
 
 
 ngx_sio_pickle_value_t *
@@ -276,7 +275,7 @@ ngx_sio_pickle_value_length(ngx_str_t *json, ngx_str_t *attachments,
 
     case NGX_SIO_JSON_OBJECT:
 
-        if (n && ngx_sio_pickle_placeholder(json, n, &num)) {
+        if (n && ngx_sio_packet_placeholder(json, n, &num)) {
             return 1 + sizeof(uint32_t) + attachments[num].len;
         }
 
@@ -327,7 +326,7 @@ ngx_sio_pickle_value_write(u_char *dst, ngx_str_t *json,
 
     case NGX_SIO_JSON_OBJECT:
 
-        if (n && ngx_sio_pickle_placeholder(json, n, &num)) {
+        if (n && ngx_sio_packet_placeholder(json, n, &num)) {
             return ngx_sio_pickle_bytes_write(dst, &attachments[num]);
         }
 
@@ -397,16 +396,4 @@ ngx_sio_pickle_bytes_write(u_char *dst, ngx_str_t *bytes)
     *op = 'B';
 
     return dst;
-}
-
-
-static ngx_uint_t
-ngx_sio_pickle_placeholder(ngx_str_t *json, ngx_uint_t n, uint64_t *num)
-{
-    ngx_str_t  value;
-
-    return ngx_sio_json_find(json, "_placeholder", &value) == NGX_OK
-           && ngx_sio_json_type(&value) == NGX_SIO_JSON_TRUE
-           && ngx_sio_json_find(json, "num", &value) == NGX_OK
-           && ngx_sio_json_uint(&value, n - 1, num) == NGX_OK;
 }

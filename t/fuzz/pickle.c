@@ -5,7 +5,7 @@
  *
  * link: src/codec/ngx_sio_pickle.c src/codec/ngx_sio_pickle_decode.c
  * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_utf8.c
- * link: src/codec/ngx_sio_base64.c
+ * link: src/codec/ngx_sio_packet.c src/codec/ngx_sio_base64.c
  * libs: -lm
  */
 
