@@ -13,8 +13,6 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use MIME::Base64 qw(encode_base64);
 use SIO::API;
-use SIO::Client;
-use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Util qw(scale wait_until);
@@ -560,16 +558,8 @@ subtest 'a stopped worker' => sub {
 
 subtest 'a full log' => sub {
     my ($here, $stopped) = @pids;
-    my $small = SIO::EIO->new(port => $nginx->port,
-                              path => '/small-socket.io/');
-
-    $small->{ws} = $small->websocket(http => $nginx->connect_to($stopped));
-    $small->opened($small->{ws}->recv);
-
-    my $c = SIO::Client->new(session => $small);
-
-    $c->join('/');
-
+    my $small = SIO::API->small(nginx => $nginx);
+    my $c = $small->client($stopped, 'websocket', '/', timeout => 10);
     my @callers = map { $nginx->connect_to($here) } 1 .. 30;
     my $body = $json->encode({ event => 'fill', args => [ 'x' x 30_000 ] });
 
@@ -606,16 +596,10 @@ subtest 'a full log' => sub {
 
     cmp_ok($sent, '>', 0, "$sent calls were taken");
 
-    call('/small/emit', { event => 'end' });
+    my ($got) = $small->received($c);
 
-    my $got = 0;
-
-    while (my $packet = $c->packet(10)) {
-        last if $packet->{data}[0] eq 'end';
-        $got++;
-    }
-
-    is($got, $sent, 'what was taken has come, what was refused has not');
+    is_deeply([ map { ref ? $_->[0] : $_ } @$got ], [ ('fill') x $sent ],
+              'what was taken has come, what was refused has not');
 };
 
 

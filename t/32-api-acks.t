@@ -14,8 +14,6 @@ use JSON::PP ();
 use MIME::Base64 qw(encode_base64);
 use SIO::API;
 use SIO::Backend;
-use SIO::HTTP;
-use SIO::Nginx;
 use SIO::Proc;
 use SIO::Util qw(scale wait_until);
 use SIO::WS;
@@ -29,17 +27,9 @@ my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 # An answer may take this long; a caller that is not told in time is a failure.
 my $patience = 15;
 
-my $workers = 4;
-
 my $backend = SIO::Backend->new->start;
 
-my $nginx = SIO::Nginx->new(
-    workers => $workers,
-    http    => "upstream app { server @{[ $backend->address ]};"
-               . ' keepalive 16; }',
-    server  => <<'EOS',
-        client_max_body_size 16m;
-
+my $nginx = SIO::API->nginx(backend => $backend, server => <<'EOS')->start;
         location /socket.io/ {
             socketio;
             socketio_namespaces / /chat;
@@ -58,17 +48,7 @@ my $nginx = SIO::Nginx->new(
             socketio_webhook_events connect disconnect;
             socketio_ping_interval 5m;
         }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }
-
-        location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
 EOS
-)->start;
 
 my $api = SIO::API->new(nginx => $nginx);
 my @pids = $nginx->workers;

@@ -12,10 +12,6 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use SIO::API;
 use SIO::Backend;
-use SIO::EIO;
-use SIO::Client;
-use SIO::HTTP;
-use SIO::Nginx;
 use SIO::Util qw(scale wait_until);
 use Test::More;
 use Time::HiRes qw(time);
@@ -25,42 +21,17 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 
 my $patience = 15;
-my $workers = 4;
 
 my $backend = SIO::Backend->new->start;
 
-my $nginx = SIO::Nginx->new(
-    workers => $workers,
-    http    => "upstream app { server @{[ $backend->address ]};"
-               . ' keepalive 16; } socketio_zone small 1m;',
-    server  => <<'EOS',
-        client_max_body_size 16m;
-
+my $nginx = SIO::API->nginx(backend => $backend, server => <<'EOS')->start;
         location /socket.io/ {
             socketio;
             socketio_namespaces / /chat;
             socketio_webhook /_hook;
             socketio_ping_interval 5m;
         }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }
-
-        location /small-socket.io/ {
-            socketio zone=small;
-            socketio_max_payload 10k;
-            socketio_send_buffer 64m;
-            socketio_ping_interval 5m;
-        }
-
-        location /_api/  { socketio_api; allow 127.0.0.1; deny all; }
-        location /small/ { socketio_api zone=small; allow all; }
 EOS
-)->start;
 
 my $api = SIO::API->new(nginx => $nginx);
 my @pids = $nginx->workers;
@@ -274,16 +245,8 @@ subtest 'a thousand calls' => sub {
 
 subtest 'a log that becomes full' => sub {
     my ($here, $stopped) = @pids;
-    my $small = SIO::EIO->new(port => $nginx->port,
-                              path => '/small-socket.io/');
-
-    $small->{ws} = $small->websocket(http => $nginx->connect_to($stopped));
-    $small->opened($small->{ws}->recv);
-
-    my $c = SIO::Client->new(session => $small);
-
-    $c->join('/');
-
+    my $small = SIO::API->small(nginx => $nginx);
+    my $c = $small->client($stopped, 'websocket', '/', timeout => 10);
     my @http = map { $nginx->connect_to($here, timeout => $patience) }
                1 .. 12;
     my $calls = $json->encode([ map {
@@ -330,16 +293,10 @@ subtest 'a log that becomes full' => sub {
 
     cmp_ok($part, '>', 0, 'one of them in part');
 
-    $api->call('/small/emit', { event => 'end' });
+    my ($got) = $small->received($c);
 
-    my $got = 0;
-
-    while (my $packet = $c->packet(10)) {
-        last if $packet->{data}[0] eq 'end';
-        $got++;
-    }
-
-    is($got, $sent, 'what was carried out has come, and nothing else');
+    is_deeply([ map { ref ? $_->[0] : $_ } @$got ], [ ('n') x $sent ],
+              'what was carried out has come, and nothing else');
 };
 
 

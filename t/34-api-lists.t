@@ -12,7 +12,6 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use SIO::API;
 use SIO::Backend;
-use SIO::Client;
 use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
@@ -26,17 +25,10 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 
 my $patience = 15;
-my $workers = 4;
 
 my $backend = SIO::Backend->new->start;
 
-my $nginx = SIO::Nginx->new(
-    workers => $workers,
-    http    => "upstream app { server @{[ $backend->address ]};"
-               . ' keepalive 16; } socketio_zone small 1m;',
-    server  => <<'EOS',
-        client_max_body_size 16m;
-
+my $nginx = SIO::API->nginx(backend => $backend, server => <<'EOS')->start;
         location /socket.io/ {
             socketio;
             socketio_namespaces / /chat ~^/n.;
@@ -49,24 +41,7 @@ my $nginx = SIO::Nginx->new(
             socketio_webhook /_hook;
             socketio_ping_interval 5m;
         }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }
-
-        location /small-socket.io/ {
-            socketio zone=small;
-            socketio_max_payload 10k;
-            socketio_ping_interval 5m;
-        }
-
-        location /_api/  { socketio_api; allow 127.0.0.1; deny all; }
-        location /small/ { socketio_api zone=small; allow all; }
 EOS
-)->start;
 
 my $api = SIO::API->new(nginx => $nginx);
 my @pids = $nginx->workers;
@@ -434,8 +409,7 @@ subtest 'many rooms' => sub {
               'and all of their members');
 
     # a zone that carries 100 kB at once
-    my $small = SIO::API->new(nginx => $nginx, path => '/small/',
-                              eio => { path => '/small-socket.io/' });
+    my $small = SIO::API->small(nginx => $nginx);
     my @both = map { $small->client($_, 'websocket', '/') } @pids[0, 1];
 
     $small->call('join', { in => $both[0]->sid, rooms => [ @rooms[

@@ -9,8 +9,41 @@ use Scalar::Util qw(refaddr);
 use SIO::Client;
 use SIO::EIO;
 use SIO::HTTP;
+use SIO::Nginx;
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+
+my $http = <<'EOF';
+    socketio_zone small 1m;
+EOF
+
+my $server = <<'EOF';
+        client_max_body_size 16m;
+
+        location /small-socket.io/ {
+            socketio zone=small;
+            socketio_max_payload 10k;
+            socketio_send_buffer 64m;
+            socketio_ping_interval 5m;
+        }
+
+        location /_api/  { socketio_api; allow 127.0.0.1; deny all; }
+        location /small/ { socketio_api zone=small; allow all; }
+EOF
+
+
+# What the test's own locations are called from.
+
+sub nginx {
+    my ($class, %option) = @_;
+
+    return SIO::Nginx->new(
+        workers => 4,
+        %option,
+        http    => $http . ($option{http} // ''),
+        server  => $server . $option{server},
+    );
+}
 
 
 sub new {
@@ -27,6 +60,16 @@ sub new {
     $self->{http} //= SIO::HTTP->new(port => $self->{nginx}->port);
 
     return $self;
+}
+
+
+# The zone whose log is full soon.
+
+sub small {
+    my ($class, %option) = @_;
+
+    return $class->new(path => '/small/',
+                       eio => { path => '/small-socket.io/' }, %option);
 }
 
 
@@ -129,7 +172,7 @@ sub client {
         $eio->opened($eio->{ws}->recv);
     }
 
-    my $c = SIO::Client->new(session => $eio);
+    my $c = SIO::Client->new(session => $eio, timeout => $eio{timeout});
 
     $c->{nsp} = $nsp // '/';
     $c->join($c->{nsp});
@@ -226,6 +269,10 @@ SIO::API - the HTTP API, and clients in workers of one's choice
 
 =head1 SYNOPSIS
 
+    my $nginx = SIO::API->nginx(server => <<'EOS')->start;
+        location /socket.io/ { socketio; }
+    EOS
+
     my $api = SIO::API->new(nginx => $nginx);       # locations /_api/, /_pid
 
     is_deeply($api->call('emit', { event => 'a' }), { matched => 3 });
@@ -240,9 +287,18 @@ SIO::API - the HTTP API, and clients in workers of one's choice
 
 =over
 
+=item nginx(%options)
+
+An nginx (L<SIO::Nginx>) with four workers, the API, and a second zone that is
+small, with locations of its own.
+
 =item new(nginx => $nginx, path => '/_api/', http => $http, eio => {...})
 
 C<eio> has options for the sessions of C<client>.
+
+=item small(nginx => $nginx)
+
+The same for the small zone and its clients.
 
 =item call($call, $body, http => ..., timeout => ...), get($call), start(...)
 

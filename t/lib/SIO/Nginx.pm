@@ -57,6 +57,19 @@ http {
 }
 EOF
 
+my $backend_http = <<'EOF';
+    upstream app { server %%BACKEND%%; keepalive 16; }
+EOF
+
+my $backend_server = <<'EOF';
+        location = /_hook {
+            internal;
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+EOF
+
 
 sub new {
     my ($class, %option) = @_;
@@ -94,14 +107,16 @@ sub configure {
     @$self{keys %option} = values %option;
 
     my $text = $self->{config} // $template;
+    my $backend = $self->{backend};
 
     my %value = (
         GLOBALS      => $globals,
         GLOBALS_HTTP => $globals_http,
         MAIN         => $self->{main},
         EVENTS       => $self->{events},
-        HTTP         => $self->{http},
-        SERVER       => $self->{server},
+        HTTP         => ($backend ? $backend_http : '') . $self->{http},
+        SERVER       => ($backend ? $backend_server : '') . $self->{server},
+        BACKEND      => $backend && $backend->address,
         LOAD         => $self->{module} && !$ENV{SIO_STATIC}
                         ? 'load_module ' . module_path() . ';' : '',
         DAEMON       => $self->{daemon} ? 'on' : 'off',
@@ -626,9 +641,11 @@ C<server> (inside of it), or a whole C<config>.  In all of them
                               in a config: the lines it needs in any case
 
 are replaced.  The server that is made from pieces answers C</_pid> with the
-pid of the worker.  Other options: C<workers> (1), C<log_level> (info),
-C<module> (1: load ours), C<user>, C<port>, C<daemon> (0), C<allow> (patterns of
-log lines which are no failure), C<env> (more environment variables).
+pid of the worker, and with C<backend> (a L<SIO::Backend>) it has the location
+C</_hook> for webhooks, on kept connections of the upstream C<app>.  Other
+options: C<workers> (1), C<log_level> (info), C<module> (1: load ours), C<user>,
+C<port>, C<daemon> (0), C<allow> (patterns of log lines which are no failure),
+C<env> (more environment variables).
 
 =head1 METHODS
 
