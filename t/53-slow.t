@@ -14,8 +14,8 @@ use SIO::Client;
 use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
-use SIO::Procfs qw(rss);
-use SIO::Util qw(asan scale wait_until);
+use SIO::Procfs qw(grows_less rss settles);
+use SIO::Util qw(scale wait_until);
 use SIO::WS;
 use Socket;
 use Test::More;
@@ -127,41 +127,6 @@ sub emit {
 
     return $http->post('/_api/emit',
         qq({"event":"n","args":[$n,"$text"]}))->{body};
-}
-
-
-# Growth is compared only where freed memory is used again.
-
-sub grows_less {
-    my ($before, $after, $limit, $name) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    if (asan()) {
-        pass("$name, not measured with sanitizers");
-        return;
-    }
-
-    cmp_ok($after - $before, '<', $limit, "$name: $before, then $after kB");
-}
-
-
-# How much is there at once depends on the pace of the machine, a leak does not:
-# it grows in every round.  So three rounds in a row are enough that need no
-# more than the one before them, and eight are given.
-
-sub settles {
-    my ($limit, $name, $round) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    my @rss = map { $round->($_) } 1 .. 4;
-
-    while (@rss < 8 && !asan() && $rss[-1] - $rss[-4] >= $limit) {
-        push @rss, $round->(@rss + 1);
-    }
-
-    grows_less(@rss[-4, -1], $limit, "$name, round " . @rss);
 }
 
 
@@ -396,7 +361,7 @@ subtest 'clients that come and go' => sub {
            $round * $n, "round $round: $n clients have come and gone");
 
         return rss($worker);
-    });
+    }, rounds => 4);
 
     is_deeply(client($nginx, 'websocket')->call('echo', 1), [1], 'service');
 
@@ -430,7 +395,7 @@ subtest 'clients that do not come back' => sub {
         }), "round $round: given up");
 
         return $peak;
-    });
+    }, rounds => 4);
 
     $nginx->stop;
 };

@@ -16,9 +16,9 @@ use SIO::Client;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
-use SIO::Procfs qw(rss);
+use SIO::Procfs qw(grows_less rss settles);
 use SIO::Status qw(status);
-use SIO::Util qw(asan read_file wait_until);
+use SIO::Util qw(read_file wait_until);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -131,41 +131,6 @@ sub emit {
 }
 
 
-# Growth is compared only where freed memory is used again.
-
-sub grows_less {
-    my ($before, $after, $limit, $name) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    if (asan()) {
-        pass("$name, not measured with sanitizers");
-        return;
-    }
-
-    cmp_ok($after - $before, '<', $limit, "$name: $before, then $after kB");
-}
-
-
-# A leak grows in every round, the heap does not: three rounds in a row are
-# enough, and eight are given.
-
-sub settles {
-    my ($limit, $name, $round) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    my @memory = map { $round->($_); memory() } 1 .. 3;
-
-    while (@memory < 8 && !asan() && $memory[-1] - $memory[-3] >= $limit) {
-        $round->(@memory + 1);
-        push @memory, memory();
-    }
-
-    grows_less(@memory[-3, -1], $limit, "$name, round " . @memory);
-}
-
-
 sub open_now {
     return status($nginx)->{connections}{open}{websocket};
 }
@@ -224,6 +189,8 @@ subtest 'namespaces' => sub {
            "round $round: no more than ten");
         have($flood, close => 1);
         emptied($before, "round $round");
+
+        return memory();
     });
 
     cmp_ok(status($nginx)->{limits}{met}{max_namespaces}, '>=', 99 * $n,
@@ -255,6 +222,8 @@ subtest 'rooms' => sub {
            "round $round: no more than twenty");
         have($flood, close => 1);
         emptied($before, "round $round");
+
+        return memory();
     });
 
     is(@{ $api->get('/_api/rooms')->json->{rooms} }, 0, 'they are gone');
@@ -283,6 +252,8 @@ subtest 'acknowledgements' => sub {
            "round $round: all are read");
         have($flood, close => 1);
         emptied($before, "round $round");
+
+        return memory();
     });
 };
 
@@ -321,6 +292,8 @@ subtest 'attachments' => sub {
         ok(wait_until(60, sub { $closed->() == $n * $round }), 'nor are more');
         have($flood, close => 1);
         emptied($before, "round $round");
+
+        return memory();
     });
 };
 
