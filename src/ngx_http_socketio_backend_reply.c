@@ -142,6 +142,7 @@ ngx_http_socketio_backend_reply_init(ngx_http_socketio_reply_t *reply,
                                           NGX_HTTP_SOCKETIO_BACKEND_REPLY_POOL,
                                           ngx_cycle->log);
         if (reply->parse.pool == NULL) {
+            ngx_memzero(reply->members, sizeof(reply->members));
             return NGX_ERROR;
         }
     }

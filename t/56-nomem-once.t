@@ -354,6 +354,53 @@ sub walk {
 subtest 'in one worker' => sub { walk(1) };
 subtest 'by way of another worker' => sub { walk(2) };
 
+
+# What a reply is read into is kept for the next one, unless it has grown.
+
+sub refused {
+    my ($n) = @_;
+
+    my $eio = SIO::EIO->open(port => $nginx->port, timeout => 20);
+
+    $eio->post('40{"is":"large"}');
+    packet($eio, qr/^40\{/);
+    $eio->post('1');
+
+    $eio = SIO::EIO->open(port => $nginx->port, timeout => 20);
+
+    $nomem->nth($n);
+
+    my $said = eval { $eio->post('40{"is":"refused"}'); $eio->next(5) } // '';
+    my ($failed, $count) = $nomem->off;
+
+    return ($said, $count);
+}
+
+subtest 'refused' => sub {
+    start();
+
+    $backend->on({ type => 'connect', auth => { is => 'large' } }, { json => {
+        join => [ map { "\n$_" . 'x' x 20 } 1 .. 100 ] } });
+    $backend->on({ type => 'connect', auth => { is => 'refused' } },
+                 { status => 403, json => { message => 'no' } });
+
+    my @workers = $nginx->workers;
+
+    refused(1 << 30) for 1 .. 2;
+
+    my ($said, $count) = refused(1 << 30);
+
+    is($said, '44{"message":"no"}', "takes $count allocations");
+
+    my @odd = grep { !/^(?:1|44\{"message":"(?:no|Forbidden)"\}|)\z/ }
+              map { (refused($_))[0] } 1 .. $count;
+
+    is_deeply(\@odd, [], 'it is, or has to come again');
+    is_deeply([ $nginx->workers ], \@workers, 'the worker is the same');
+
+    $nginx->stop;
+};
+
 $backend->stop;
 
 done_testing();
