@@ -378,7 +378,7 @@ ngx_http_socketio_api_list_rows(ngx_http_socketio_api_call_t *call,
         call->wait.incomplete = 1;
     }
 
-    if ((result->flags & NGX_HTTP_SOCKETIO_RESULT_MORE)
+    if ((result->flags & NGX_HTTP_SOCKETIO_RESULT_MORE) && last.len
         && (!list->ends
             || ngx_http_socketio_api_list_compare(type, &last, &list->end)
                < 0))

@@ -10,6 +10,9 @@
 #define NGX_HTTP_SOCKETIO_REMOTE_POLL      120000
 #define NGX_HTTP_SOCKETIO_REMOTE_COMMAND   10000
 
+/* how long they may wait for acknowledgements at most, msec */
+#define NGX_HTTP_SOCKETIO_REMOTE_EXPIRES   600000
+
 /* other hosts' commands that may wait at once */
 #define NGX_HTTP_SOCKETIO_REMOTE_COMMANDS  4096
 
@@ -616,7 +619,8 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
 
     if (cmd.expires) {
         /* between hosts it is a time from now */
-        cmd.expires += ngx_current_msec;
+        cmd.expires = ngx_current_msec
+                      + ngx_min(cmd.expires, NGX_HTTP_SOCKETIO_REMOTE_EXPIRES);
     }
 
     proxy = NULL;

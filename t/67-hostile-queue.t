@@ -385,6 +385,152 @@ subtest 'what applications say' => sub {
 };
 
 
+# Another host, which knows the form of what hosts say to each other, and not
+# its meaning.
+
+subtest 'what a host may say' => sub {
+    my $host = host('channel=hosts');
+    my @workers = $host->workers;
+    my $me = 'm' x 16;
+    my ($they, $ordinal) = (undef, 0);
+
+    my @clients = map {
+        SIO::Client->connect(port => $host->port, timeout => 20)
+    } 1 .. 4;
+
+    my $ear = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                    PeerPort => $redis->port);
+
+    print $ear "SUBSCRIBE hosts.nginx\r\n";
+
+    # the payload of the next message of theirs of this kind
+    my $next = sub {
+        my ($kind) = @_;
+
+        local $SIG{ALRM} = sub { die "nothing of kind $kind\n" };
+        alarm 30 * scale();
+
+        while (my $reply = SIO::Redis::reply($ear)) {
+            next if $reply->[0] ne 'message';
+
+            my (undef, undef, $is, undef, $from) = unpack 'LCCSa16',
+                                                          $reply->[2];
+            next if $is != $kind || $from eq $me;
+
+            alarm 0;
+            $they = $from;
+            return substr $reply->[2], 48;
+        }
+    };
+
+    my $say = sub {
+        my ($kind, $body, $to) = @_;
+
+        publish([ 'hosts.nginx' . ($to ? '.' . unpack('H*', $to) : ''),
+                  pack('LCCSa16a16Q', 0x584f4953, 2, $kind, 0, $me,
+                       $to // '', $ordinal) . $body ]);
+    };
+
+    my $alive = sub { $say->(1, pack('QQLL', 1, 1, 1, 0)) };
+
+    # Who asks for a list, or for acknowledgements, gets this as well.
+    my $answer = sub {
+        my ($name, $request, @bodies) = @_;
+
+        $alive->();
+
+        my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                           PeerPort => $host->port);
+
+        print $socket "$request\r\n";
+
+        my (undef, undef, $waiter, $tag) = unpack 'QQa16L', $next->(3);
+
+        for my $body (@bodies) {
+            my ($kind, @rest) = @$body;
+
+            $say->(8, pack('LLa16L', $kind, 0, $waiter, $tag)
+                      . join('', @rest), $they);
+        }
+
+        like(join('', <$socket>), qr/^HTTP\S+ 200 /, "$name is answered");
+    };
+
+    my $str = sub { pack 'L/a', $_[0] };
+    my $result = sub {
+        my ($rows, $flags, $due) = @_;
+
+        return [ 12, pack('L5', $flags // 3, 1, 0, $due // 0, 0), $rows ];
+    };
+
+    $alive->();
+    $next->(1);
+
+    for my $list (qw(sockets rooms)) {
+        my $i = 0;
+
+        for my $rows ('', 'x', $str->('n'), $str->('') . $str->(''),
+                      $str->('n' x 20) . $str->('{'), "\xff" x 40,
+                      $str->('n' x 20) . $str->('{}') . 'x') {
+            $answer->("a list of $list, " . $i++,
+                      "GET /_api/$list HTTP/1.0\r\n", $result->($rows));
+        }
+    }
+
+    $answer->('one that many are to follow', "GET /_api/sockets HTTP/1.0\r\n",
+              $result->(pack('L4', 0xffffffff, 0, 0xffffffff, 0), 1, 1),
+              $result->('', 1, 0xffffffff));
+
+    my $emit = '{"event":"e","ack":true,"timeout":500}';
+
+    $answer->('an emit', "POST /_api/emit HTTP/1.0\r\n"
+                         . 'Content-Length: ' . length($emit)
+                         . "\r\n\r\n$emit",
+              $result->('', 1), [ 13, '' ], [ 13, "\xff" x 60 ],
+              [ 13, pack('LLLa20', 0, 0, 0, 's' x 20), $str->('1'),
+                pack('L', 0xfffffff) ],
+              [ 13, pack('LLLa20', 2, 0xffff, 0, 's' x 20), $str->(''),
+                pack 'L', 0 ]);
+
+    # Commands; of each type, with names that are too few, or odd.
+    my @names = ([], [ '' ], [ 'n' ], [ 'n' x 20 ], [ 'n' x 5000 ],
+                 [ ('n') x 300 ]);
+
+    # the last one sends everybody away
+    for my $type (0 .. 3, 5 .. 9, 0xffffffff, 4) {
+        for my $names (@names) {
+            for my $token ('', 't', "\xff" x 21, 'n' x 20, 'n' x 5000) {
+                for my $more (0, ~0 >> 1) {
+                    $ordinal++;
+                    $say->(3, pack('QQSSLLLL8', $more, $more, 0, 0, 1, 1,
+                                   $more && 1, 0, $type, 3, scalar @$names,
+                                   scalar @$names, scalar @$names, 1, 0)
+                              . join('', map { $str->($_) } '/', $token,
+                                     (@$names) x 3)
+                              . pack('LL', 1, 1) . '[x');
+                }
+            }
+        }
+    }
+
+    my $end = '{"event":"end"}';
+
+    # those that take part in a cluster hear their own say in their order
+    ok(wait_until(30 * scale(), sub {
+        $alive->();
+        my $r = eval { api($host, 'emit', $end) };
+        return $r && $r->{status} == 200;
+    }), 'the host is still at work');
+
+    my ($taken) = values %{ queues($host)->{received} };
+
+    is($taken, $ordinal, "$ordinal commands were carried out");
+    is_deeply([ $host->workers ], \@workers, 'all of it');
+
+    $host->stop;
+};
+
+
 $redis->stop;
 
 done_testing();
