@@ -908,8 +908,11 @@ ngx_http_socketio_bridge_entry(ngx_http_socketio_line_t *line,
 
     ngx_reset_pool(w->pool);
 
-    if (ngx_http_socketio_command_decode(&e->body, &cmd, w->pool) != NGX_OK) {
-        return NGX_AGAIN;
+    rc = ngx_http_socketio_command_decode(&e->body, &cmd, w->pool);
+
+    if (rc != NGX_OK) {
+        /* those behind what nobody understands do not wait for it */
+        return rc == NGX_DECLINED ? NGX_OK : NGX_AGAIN;
     }
 
     /* its servers have said it themselves, or want to hear their own only */

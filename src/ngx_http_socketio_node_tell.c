@@ -469,6 +469,7 @@ ngx_http_socketio_node_next(ngx_http_socketio_told_t *told)
     } else if (told->type == NGX_HTTP_SOCKETIO_ROOMS) {
         told->names = told->rows;
         told->type = NGX_HTTP_SOCKETIO_SOCKETS;
+        told->ends = 0;
         ngx_str_null(&told->end);
 
         if (ngx_array_init(&told->rows, told->pool, 64,
