@@ -287,23 +287,36 @@ static ngx_uint_t
 ngx_http_socketio_backend_of(ngx_queue_t *queue, ngx_http_socketio_worker_t *w)
 {
     ngx_uint_t                 n;
-    ngx_queue_t               *q;
     ngx_http_socketio_peer_t  *peer;
 
     n = 0;
+    peer = NULL;
 
-    for (q = ngx_queue_head(queue);
-         q != ngx_queue_sentinel(queue);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
-
-        if (peer->worker == w) {
-            n++;
-        }
+    while ((peer = ngx_http_socketio_backend_each(queue, w, peer)) != NULL) {
+        n++;
     }
 
     return n;
+}
+
+
+ngx_http_socketio_peer_t *
+ngx_http_socketio_backend_each(ngx_queue_t *queue,
+    ngx_http_socketio_worker_t *w, ngx_http_socketio_peer_t *peer)
+{
+    ngx_queue_t  *q;
+
+    q = peer ? &peer->queue : queue;
+
+    while ((q = ngx_queue_next(q)) != ngx_queue_sentinel(queue)) {
+        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+
+        if (peer->worker == w) {
+            return peer;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -221,17 +221,14 @@ static ngx_uint_t
 ngx_http_socketio_backend_journal_told(ngx_http_socketio_peer_t *peer,
     ngx_queue_t *queue)
 {
-    ngx_queue_t               *q;
     ngx_http_socketio_peer_t  *other;
 
-    for (q = ngx_queue_head(queue);
-         q != ngx_queue_sentinel(queue);
-         q = ngx_queue_next(q))
-    {
-        other = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+    other = NULL;
 
+    while ((other = ngx_http_socketio_backend_each(queue, peer->worker, other))
+           != NULL)
+    {
         if (other->state == NGX_HTTP_SOCKETIO_PEER_ENDING
-            && other->worker == peer->worker
             && other->journal == peer->journal
             && other != peer)
         {
@@ -492,16 +489,12 @@ static ngx_uint_t
 ngx_http_socketio_backend_journal_used(ngx_queue_t *queue,
     ngx_http_socketio_worker_t *w, uint64_t id)
 {
-    ngx_queue_t               *q;
     ngx_http_socketio_peer_t  *peer;
 
-    for (q = ngx_queue_head(queue);
-         q != ngx_queue_sentinel(queue);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+    peer = NULL;
 
-        if (peer->worker == w && peer->journal == id) {
+    while ((peer = ngx_http_socketio_backend_each(queue, w, peer)) != NULL) {
+        if (peer->journal == id) {
             return 1;
         }
     }

@@ -678,7 +678,6 @@ ngx_http_socketio_backend_kept(ngx_http_socketio_peer_t *peer,
 void
 ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
 {
-    ngx_queue_t                          *q;
     ngx_http_socketio_peer_t             *peer;
     ngx_http_socketio_backend_outcome_t   outcome;
 
@@ -688,14 +687,13 @@ ngx_http_socketio_backend_reply(ngx_http_socketio_worker_t *w, ngx_str_t *body)
         return;
     }
 
-    for (q = ngx_queue_head(&ngx_http_socketio_backend_remotes);
-         q != ngx_queue_sentinel(&ngx_http_socketio_backend_remotes);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+    peer = NULL;
 
-        if (peer->worker == w
-            && peer->flight->seq == outcome.seq
+    while ((peer = ngx_http_socketio_backend_each(
+                       &ngx_http_socketio_backend_remotes, w, peer))
+           != NULL)
+    {
+        if (peer->flight->seq == outcome.seq
             && ngx_sio_hub_addr_equal(peer->flight->from, outcome.from)
             && ngx_memcmp(peer->sid, outcome.sid, NGX_SIO_SOCKET_SID_LEN) == 0)
         {
@@ -872,18 +870,12 @@ static void
 ngx_http_socketio_backend_move_recall(ngx_http_socketio_worker_t *w,
     ngx_queue_t *queue)
 {
-    ngx_queue_t               *q;
     ngx_http_socketio_peer_t  *peer;
 
-    for (q = ngx_queue_head(queue);
-         q != ngx_queue_sentinel(queue);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
+    peer = NULL;
 
-        if (peer->worker == w
-            && peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED)
-        {
+    while ((peer = ngx_http_socketio_backend_each(queue, w, peer)) != NULL) {
+        if (peer->state == NGX_HTTP_SOCKETIO_PEER_MOVED) {
             /* an address that is nobody's */
             peer->flight->to = ngx_sio_hub_addr(NGX_SIO_HUB_ALL, 0);
         }

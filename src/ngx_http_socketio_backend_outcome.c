@@ -8,8 +8,6 @@
 
 static ngx_int_t ngx_http_socketio_backend_hold(
     ngx_http_socketio_peer_t *peer, ngx_http_socketio_hook_result_t *result);
-static ngx_http_socketio_peer_t *ngx_http_socketio_backend_held(
-    ngx_http_socketio_worker_t *w);
 static void ngx_http_socketio_backend_release(ngx_http_socketio_peer_t *peer);
 static void ngx_http_socketio_backend_apply(ngx_http_socketio_peer_t *peer,
     ngx_http_socketio_hook_result_t *result);
@@ -114,7 +112,8 @@ ngx_http_socketio_backend_room(ngx_http_socketio_worker_t *w)
 
     while (!ngx_sio_hub_owing(w->hub)) {
 
-        peer = ngx_http_socketio_backend_held(w);
+        peer = ngx_http_socketio_backend_each(
+                                    &ngx_http_socketio_backend_holds, w, NULL);
         if (peer == NULL) {
             return;
         }
@@ -131,34 +130,14 @@ ngx_http_socketio_backend_flush(ngx_http_socketio_worker_t *w)
 
     for ( ;; ) {
 
-        peer = ngx_http_socketio_backend_held(w);
+        peer = ngx_http_socketio_backend_each(
+                                    &ngx_http_socketio_backend_holds, w, NULL);
         if (peer == NULL) {
             return;
         }
 
         ngx_http_socketio_backend_release(peer);
     }
-}
-
-
-static ngx_http_socketio_peer_t *
-ngx_http_socketio_backend_held(ngx_http_socketio_worker_t *w)
-{
-    ngx_queue_t               *q;
-    ngx_http_socketio_peer_t  *peer;
-
-    for (q = ngx_queue_head(&ngx_http_socketio_backend_holds);
-         q != ngx_queue_sentinel(&ngx_http_socketio_backend_holds);
-         q = ngx_queue_next(q))
-    {
-        peer = ngx_queue_data(q, ngx_http_socketio_peer_t, queue);
-
-        if (peer->worker == w) {
-            return peer;
-        }
-    }
-
-    return NULL;
 }
 
 

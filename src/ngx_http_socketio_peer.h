@@ -176,6 +176,10 @@ void ngx_http_socketio_backend_link(ngx_http_socketio_peer_t *peer,
     ngx_queue_t *queue);
 void ngx_http_socketio_backend_unlink(ngx_http_socketio_peer_t *peer);
 
+/* The worker's first peer in a queue, or the next behind peer; NULL: none. */
+ngx_http_socketio_peer_t *ngx_http_socketio_backend_each(ngx_queue_t *queue,
+    ngx_http_socketio_worker_t *w, ngx_http_socketio_peer_t *peer);
+
 /* Tries again soon what memory, or room in the log, was missing for. */
 void ngx_http_socketio_backend_stall(ngx_http_socketio_peer_t *peer);
 
