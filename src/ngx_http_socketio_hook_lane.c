@@ -64,6 +64,7 @@ ngx_http_socketio_hook_lane_init(void)
 ngx_int_t
 ngx_http_socketio_hook_lane_create(ngx_http_socketio_loc_conf_t *lcf)
 {
+    ngx_int_t                       rc;
     ngx_uint_t                      i;
     ngx_http_socketio_location_t   *location;
     ngx_http_socketio_loc_conf_t   *conf;
@@ -76,24 +77,27 @@ ngx_http_socketio_hook_lane_create(ngx_http_socketio_loc_conf_t *lcf)
     mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
                                               ngx_http_socketio_module);
     location = mcf->locations.elts;
+    rc = NGX_OK;
 
-    for (i = 0; i < mcf->locations.nelts; i++) {
+    for (i = 0; i < mcf->locations.nelts && rc == NGX_OK; i++) {
         conf = location[i].lcf;
 
-        if (conf->zone && conf->webhook
-            && ngx_http_socketio_hook_lane_add(conf) != NGX_OK)
-        {
-            return NGX_ERROR;
+        if (conf->zone && conf->webhook) {
+            rc = ngx_http_socketio_hook_lane_add(conf);
         }
     }
 
-    if (ngx_http_socketio_hook_lane_add(lcf) != NGX_OK) {
-        return NGX_ERROR;
+    if (rc == NGX_OK) {
+        rc = ngx_http_socketio_hook_lane_add(lcf);
     }
 
-    ngx_http_socketio_hook_lane_divide();
+    /* without memory for all of them those that are there have to work */
 
-    return NGX_OK;
+    if (!ngx_queue_empty(&ngx_http_socketio_hook_lanes.all)) {
+        ngx_http_socketio_hook_lane_divide();
+    }
+
+    return rc;
 }
 
 

@@ -351,8 +351,51 @@ sub walk {
 }
 
 
+# With its first webhook a worker makes what those of all locations need.
+# Whichever it has no memory for, the next client's webhook leaves.
+
+sub first_webhook {
+    start(server => <<'CONF');
+        location /socket.io/ { socketio; socketio_webhook /_hook; }
+        location /second/    { socketio; socketio_webhook /_hook; }
+        location = /_hook    { internal; proxy_pass http://app; }
+CONF
+
+    my ($failed, @told) = 0;
+
+    for my $n (1 .. 100) {
+        $nginx->reload;
+
+        my ($worker) = $nginx->workers;
+        my ($eio, $next) = map {
+            SIO::EIO->open(http => $nginx->connect_to($worker), timeout => 20)
+        } 1, 2;
+
+        $nomem->nth($n);
+        eval { $eio->post('40') };
+        $nomem->off;
+
+        if ($nomem->trace =~ /hook_lane/) {
+            $failed++;
+            $next->post('40');
+            push @told, $next->next // 'nothing';
+        }
+
+        eval { $_->post('1') } for $eio, $next;
+        last if $failed == 2;
+    }
+
+    is($failed, 2, 'there was no memory for one location, then the other');
+    is(scalar(grep { /^40\{/ } @told), 2, 'the next client is connected')
+        or diag("@told");
+
+    $nginx->stop;
+}
+
+
 subtest 'in one worker' => sub { walk(1) };
 subtest 'by way of another worker' => sub { walk(2) };
+subtest 'the first webhook' => sub { first_webhook() };
 
 
 # What a reply is read into is kept for the next one, unless it has grown.
