@@ -17,6 +17,9 @@
 /* how long a client may take to answer, msec; servers wait for ever */
 #define NGX_HTTP_SOCKETIO_PYTHON_PATIENCE  60000
 
+/* of one command; those behind it wait */
+#define NGX_HTTP_SOCKETIO_PYTHON_MESSAGES  10000
+
 /* hexadecimal digits, as of a UUID */
 #define NGX_HTTP_SOCKETIO_PYTHON_HOST    32
 
@@ -181,6 +184,11 @@ ngx_http_socketio_python_translate(ngx_http_socketio_line_t *line,
     nrooms = (cmd->type == NGX_HTTP_SOCKETIO_KICK) ? 1 : cmd->nrooms;
 
     if (n >= cmd->target.nto * nrooms) {
+        return NGX_DONE;
+    }
+
+    if (cmd->target.nto * nrooms > NGX_HTTP_SOCKETIO_PYTHON_MESSAGES) {
+        line->kept->untold++;
         return NGX_DONE;
     }
 

@@ -27,6 +27,9 @@ typedef struct {
 /* sockets that are picked at a time */
 #define NGX_HTTP_SOCKETIO_APPLY_BATCH       512
 
+/* rooms that are gone through as they are named */
+#define NGX_HTTP_SOCKETIO_APPLY_ROOMS       8
+
 
 typedef struct {
     ngx_http_socketio_command_t  *cmd;
@@ -46,6 +49,8 @@ static ngx_int_t ngx_http_socketio_command_append(
 static ngx_int_t ngx_http_socketio_command_strings(u_char **pos, u_char *end,
     ngx_str_t **strings, ngx_uint_t n, ngx_pool_t *pool);
 static void ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data);
+static void ngx_http_socketio_apply_rooms(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd);
 static void ngx_http_socketio_apply_join(ngx_sio_socket_t *so, void *data);
 static ngx_uint_t ngx_http_socketio_apply_picked(
     ngx_http_socketio_worker_t *w, ngx_http_socketio_command_t *cmd);
@@ -516,12 +521,18 @@ ngx_http_socketio_command_apply(ngx_http_socketio_worker_t *w,
 
         applied.cmd = cmd;
 
+        ngx_http_socketio_apply_rooms(w, cmd);
+
         (void) ngx_sio_rooms_select(&w->engine, &cmd->target,
                                     ngx_http_socketio_apply_join, &applied);
         effect->matched = applied.n;
         return;
 
     case NGX_HTTP_SOCKETIO_LEAVE:
+        ngx_http_socketio_apply_rooms(w, cmd);
+        effect->matched = ngx_http_socketio_apply_picked(w, cmd);
+        return;
+
     case NGX_HTTP_SOCKETIO_KICK:
         effect->matched = ngx_http_socketio_apply_picked(w, cmd);
         return;
@@ -592,6 +603,55 @@ ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data)
 
     ngx_sio_session_send(so->session, applied->msg);
     applied->n++;
+}
+
+
+/*
+ * Of many rooms, each once, and to be left only those that there are: the
+ * list is gone through for every socket.  Without memory it is so as it is.
+ */
+
+static void
+ngx_http_socketio_apply_rooms(ngx_http_socketio_worker_t *w,
+    ngx_http_socketio_command_t *cmd)
+{
+    uint32_t            hash;
+    ngx_str_t          *room;
+    ngx_uint_t          i, n;
+    ngx_rbtree_t        tree;
+    ngx_str_node_t     *node;
+    ngx_rbtree_node_t   sentinel;
+
+    if (cmd->nrooms <= NGX_HTTP_SOCKETIO_APPLY_ROOMS) {
+        return;
+    }
+
+    ngx_rbtree_init(&tree, &sentinel, ngx_str_rbtree_insert_value);
+
+    for (i = 0, n = 0; i < cmd->nrooms; i++) {
+
+        room = &cmd->rooms[i];
+        hash = ngx_crc32_short(room->data, room->len);
+
+        if (ngx_str_rbtree_lookup(&tree, room, hash) != NULL
+            || (cmd->type == NGX_HTTP_SOCKETIO_LEAVE
+                && !ngx_sio_rooms_exist(&w->engine, &cmd->target.nsp, room)))
+        {
+            continue;
+        }
+
+        node = ngx_palloc(w->pool, sizeof(ngx_str_node_t));
+
+        if (node != NULL) {
+            node->node.key = hash;
+            node->str = *room;
+            ngx_rbtree_insert(&tree, &node->node);
+        }
+
+        cmd->rooms[n++] = *room;
+    }
+
+    cmd->nrooms = n;
 }
 
 

@@ -239,6 +239,44 @@ subtest 'TLS' => sub {
 };
 
 
+# A server in Python joins one socket to one room with each message.
+
+subtest 'too much to say' => sub {
+    my $redis = SIO::Redis->new->start;
+    my $host = host($redis->url);
+    my ($name) = keys %{ status($host)->{queues}{up} };
+
+    ok(up($host), 'a host');
+
+    my $ear = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                    PeerPort => $redis->port, Timeout => 20);
+    print $ear "SUBSCRIBE test\r\n";
+    SIO::Redis::reply($ear);
+
+    my $http = SIO::HTTP->new(port => $host->port, timeout => 20);
+
+    for my $n (100, 101) {
+        $http->post('/_api/join', $json->encode({
+            in => [ map { "s$_" } 1 .. $n ], rooms => [ map { "r$_" } 1 .. 100 ] }));
+    }
+
+    emit($host, 1);
+
+    my @said = (0, 0);
+
+    while (!$said[1]) {
+        my ($kind) = SIO::Redis::reply($ear)->[2] =~ /(enter_room|emit)/;
+        $said[$kind eq 'emit']++;
+    }
+
+    is("@said", '10000 1', 'some is said, and does not keep others for long');
+    is(status($host)->{queues}{untold}{$name}, 1, 'what is not is counted');
+
+    $host->stop;
+    $redis->stop;
+};
+
+
 subtest 'not there yet' => sub {
     my $redis = SIO::Redis->new;
     my @hosts = map { host($redis->url) } 1, 2;

@@ -294,6 +294,19 @@ ngx_sio_rooms_leave(ngx_sio_socket_t *so, ngx_str_t *name)
 }
 
 
+ngx_uint_t
+ngx_sio_rooms_exist(ngx_sio_engine_t *e, ngx_str_t *nsp, ngx_str_t *name)
+{
+    ngx_sio_nsp_t  *n;
+
+    n = ngx_sio_nsp_find(e, nsp);
+
+    return n != NULL
+           && (ngx_sio_room_find(n, name) != NULL
+               || ngx_sio_rooms_own(n, name) != NULL);
+}
+
+
 static ngx_sio_room_t *
 ngx_sio_room_find(ngx_sio_nsp_t *nsp, ngx_str_t *name)
 {
@@ -319,6 +332,7 @@ ngx_sio_room_create(ngx_sio_nsp_t *nsp, ngx_str_t *name)
     room->node.str.data = (u_char *) (room + 1);
     ngx_memcpy(room->node.str.data, name->data, name->len);
     room->node.node.key = ngx_crc32_short(name->data, name->len);
+    room->mark = 0;
 
     ngx_sio_roster_init(&room->members);
 
@@ -444,7 +458,8 @@ ngx_sio_rooms_select(ngx_sio_engine_t *e, ngx_sio_target_t *t,
  * Each call has a mark of its own, greater than all before.  A socket that
  * bears it, or one since an earlier call of which this is a part, has been
  * excluded or has been visited already, so nobody is visited twice and no list
- * is made.
+ * is made.  A room that bears it has been gone through, however often it is
+ * named.
  */
 
 static ngx_uint_t
@@ -483,7 +498,8 @@ ngx_sio_rooms_visit_all(ngx_sio_engine_t *e, ngx_sio_target_t *t,
 
         room = ngx_sio_room_find(nsp, &t->to[i]);
 
-        if (room != NULL) {
+        if (room != NULL && room->mark != walk->mark) {
+            room->mark = walk->mark;
             ngx_sio_rooms_walk(walk, &room->members);
         }
     }
@@ -565,9 +581,11 @@ ngx_sio_rooms_exclude(ngx_sio_nsp_t *nsp, ngx_str_t *name, uint64_t mark)
     }
 
     room = ngx_sio_room_find(nsp, name);
-    if (room == NULL) {
+    if (room == NULL || room->mark == mark) {
         return;
     }
+
+    room->mark = mark;
 
     for (i = 0; i < room->members.n; i++) {
         room->members.entries[i].socket->mark = mark;

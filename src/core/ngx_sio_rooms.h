@@ -36,6 +36,7 @@ struct ngx_sio_nsp_s {
 typedef struct {
     ngx_str_node_t          node;          /* nsp->rooms; str is the name */
     ngx_sio_roster_t        members;       /* never empty */
+    uint64_t                mark;          /* as that of its members */
 } ngx_sio_room_t;
 
 
@@ -87,6 +88,10 @@ ngx_int_t ngx_sio_rooms_insert(ngx_sio_socket_t *so, ngx_str_t *name);
 
 /* NGX_OK, or NGX_DECLINED: was not in it. */
 ngx_int_t ngx_sio_rooms_leave(ngx_sio_socket_t *so, ngx_str_t *name);
+
+/* Whether anybody is in it; a socket in the room of its own sid, too. */
+ngx_uint_t ngx_sio_rooms_exist(ngx_sio_engine_t *e, ngx_str_t *nsp,
+    ngx_str_t *name);
 
 /*
  * Calls handler for every connected socket that is meant and returns how
