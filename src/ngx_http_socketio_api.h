@@ -13,7 +13,9 @@
  *     ngx_http_socketio_api_access.c  who may call
  *     ngx_http_socketio_api_call.c    bodies become commands, results answers
  *     ngx_http_socketio_api_list.c    the same for lists, page by page
+ *     ngx_http_socketio_api_run.c     commands are sent, workers are heard
  *     ngx_http_socketio_api_wait.c    who has answered and who is to
+ *     ngx_http_socketio_api_answer.c  what the caller is told
  *     ngx_http_socketio_api_text.c    JSON, piece by piece
  */
 
@@ -151,20 +153,6 @@ struct ngx_http_socketio_api_s {
 
 /* ngx_http_socketio_api.c */
 
-/* what a call that cannot be sent at all is told, and others of its batch */
-void ngx_http_socketio_api_fail(ngx_http_socketio_api_call_t *call,
-    ngx_uint_t status, const char *code, const char *fmt, ...);
-
-/* for what cannot be answered without those who are silent */
-void ngx_http_socketio_api_incomplete(ngx_http_socketio_api_call_t *call);
-
-/*
- * Whether so many octets of answers may be kept; they are counted until the
- * request ends.  Otherwise the call becomes incomplete.
- */
-ngx_uint_t ngx_http_socketio_api_hold(ngx_http_socketio_api_call_t *call,
-    size_t len);
-
 /* Whether any location of the zone admits the namespace; if not it fails. */
 ngx_int_t ngx_http_socketio_api_declared(ngx_http_socketio_api_call_t *call);
 
@@ -215,6 +203,22 @@ void ngx_http_socketio_api_list_answer_rooms(
     ngx_http_socketio_api_call_t *call, ngx_http_socketio_api_text_t *text);
 
 
+/* ngx_http_socketio_api_run.c */
+
+/*
+ * Sends the calls, all of which have been understood.  Returns what the request
+ * is finalized with, or NGX_DONE: it will be later.
+ */
+ngx_int_t ngx_http_socketio_api_start(ngx_http_socketio_api_t *api);
+
+/*
+ * Whether so many octets of answers may be kept; they are counted until the
+ * request ends.  Otherwise the call becomes incomplete.
+ */
+ngx_uint_t ngx_http_socketio_api_hold(ngx_http_socketio_api_call_t *call,
+    size_t len);
+
+
 /* ngx_http_socketio_api_wait.c */
 
 /*
@@ -234,6 +238,23 @@ void ngx_http_socketio_api_wait_down(ngx_http_socketio_api_call_t *call,
 /* Whether there is nothing left to wait for. */
 ngx_uint_t ngx_http_socketio_api_wait_over(
     ngx_http_socketio_api_wait_t *wait);
+
+
+/* ngx_http_socketio_api_answer.c */
+
+/* what a call that cannot be sent at all is told, and others of its batch */
+void ngx_http_socketio_api_fail(ngx_http_socketio_api_call_t *call,
+    ngx_uint_t status, const char *code, const char *fmt, ...);
+
+/* for what cannot be answered without those who are silent */
+void ngx_http_socketio_api_incomplete(ngx_http_socketio_api_call_t *call);
+
+/*
+ * For all calls, which are over, or for one that has failed.  Both return what
+ * the request is finalized with.
+ */
+ngx_int_t ngx_http_socketio_api_answer(ngx_http_socketio_api_t *api);
+ngx_int_t ngx_http_socketio_api_refuse(ngx_http_socketio_api_call_t *call);
 
 
 /* ngx_http_socketio_api_text.c */
