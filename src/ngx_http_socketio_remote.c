@@ -13,8 +13,9 @@
 /* how long they may wait for acknowledgements at most, msec */
 #define NGX_HTTP_SOCKETIO_REMOTE_EXPIRES   600000
 
-/* other hosts' commands that may wait at once */
-#define NGX_HTTP_SOCKETIO_REMOTE_COMMANDS  4096
+/* other hosts' commands, and their requests, that may wait at once */
+#define NGX_HTTP_SOCKETIO_REMOTE_COMMANDS  16384
+#define NGX_HTTP_SOCKETIO_REMOTE_REQUESTS  131072
 
 
 /* Waits in place of a request of another host. */
@@ -35,6 +36,7 @@ typedef struct {
 struct ngx_http_socketio_remote_s {
     ngx_http_socketio_bridge_t   *bridge;
     ngx_uint_t                    commands;
+    ngx_uint_t                    polls;
     ngx_uint_t                    posts;
     ngx_uint_t                    swept;       /* the bucket to be looked at */
     ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_REMOTE_BUCKETS];
@@ -355,7 +357,7 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
         return;
     }
 
-    if (rest.len == 0 || rest.data[0] > NGX_SIO_ANSWER_MISMATCH) {
+    if (rest.len == 0 || rest.data[0] > NGX_SIO_ANSWER_BUSY) {
         ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
                                          "unknown answer of a host");
         return;
@@ -463,14 +465,16 @@ ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
         return;
     }
 
-    if (proxy == NULL) {
+    if (proxy == NULL && b->remote->polls + b->remote->posts
+                         < NGX_HTTP_SOCKETIO_REMOTE_REQUESTS)
+    {
         proxy = ngx_http_socketio_remote_new(b->remote, from,
                                              &head.routed.waiter, head.kind,
                                              NGX_HTTP_SOCKETIO_REMOTE_POLL);
     }
 
     if (proxy == NULL) {
-        answer = NGX_SIO_ANSWER_BAD;
+        answer = NGX_SIO_ANSWER_BUSY;
         text.data = &answer;
         text.len = 1;
 
@@ -583,6 +587,7 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
     ngx_str_t *body)
 {
     ngx_int_t                     rc;
+    ngx_msec_t                    wait;
     ngx_sio_waiter_t              waiter;
     ngx_sio_hub_members_t         members;
     ngx_http_socketio_proxy_t    *proxy;
@@ -617,24 +622,36 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
 
     waiter = cmd.count;
 
+    wait = NGX_HTTP_SOCKETIO_REMOTE_COMMAND;
+
     if (cmd.expires) {
         /* between hosts it is a time from now */
-        cmd.expires = ngx_current_msec
-                      + ngx_min(cmd.expires, NGX_HTTP_SOCKETIO_REMOTE_EXPIRES);
+        wait = ngx_min(cmd.expires, NGX_HTTP_SOCKETIO_REMOTE_EXPIRES);
+        cmd.expires = ngx_current_msec + wait;
     }
 
     proxy = NULL;
 
     if (b->remote->commands < NGX_HTTP_SOCKETIO_REMOTE_COMMANDS) {
         proxy = ngx_http_socketio_remote_new(b->remote, from, &waiter,
-                                      NGX_HTTP_SOCKETIO_COMMAND,
-                                      cmd.expires
-                                      ? cmd.expires - ngx_current_msec
-                                      : NGX_HTTP_SOCKETIO_REMOTE_COMMAND);
+                                             NGX_HTTP_SOCKETIO_COMMAND, wait);
     }
 
     if (proxy == NULL) {
-        return NGX_ERROR;
+
+        /*
+         * It is carried out, but not answered, so that whoever asked hears
+         * that something is missing: all that this host says comes behind it.
+         */
+
+        ngx_memzero(&cmd.count, sizeof(ngx_sio_waiter_t));
+
+        if (ngx_http_socketio_result_is_token(&cmd.token)) {
+            ngx_str_null(&cmd.token);
+            cmd.expires = 0;
+        }
+
+        return ngx_http_socketio_command_send(w, &cmd, NULL);
     }
 
     proxy->parked->owner = ngx_sio_hub_addr_all();
@@ -757,7 +774,10 @@ ngx_http_socketio_remote_new(ngx_http_socketio_remote_t *remote, u_char *host,
     if (kind == NGX_HTTP_SOCKETIO_COMMAND) {
         remote->commands++;
 
-    } else if (kind != NGX_HTTP_SOCKETIO_POLL) {
+    } else if (kind == NGX_HTTP_SOCKETIO_POLL) {
+        remote->polls++;
+
+    } else {
         remote->posts++;
     }
 
@@ -812,7 +832,10 @@ ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy)
     if (proxy->kind == NGX_HTTP_SOCKETIO_COMMAND) {
         proxy->remote->commands--;
 
-    } else if (proxy->kind != NGX_HTTP_SOCKETIO_POLL) {
+    } else if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
+        proxy->remote->polls--;
+
+    } else {
         proxy->remote->posts--;
     }
 
