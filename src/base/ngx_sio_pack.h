@@ -46,7 +46,7 @@ ngx_sio_pack_str(u_char *p, ngx_str_t *str)
 {
     p = ngx_sio_pack_u32(p, str->len);
 
-    return ngx_cpymem(p, str->data, str->len);
+    return str->len ? ngx_cpymem(p, str->data, str->len) : p;
 }
 
 

@@ -659,7 +659,9 @@ ngx_sio_socket_restore(ngx_sio_session_t *s, u_char **pos, u_char *end)
         ngx_sio_rooms_enter(so);
     }
 
-    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK) {
+    /* who has not entered leaves no rooms, either */
+
+    if (ngx_sio_unpack_u32(pos, end, &n) != NGX_OK || (n && !so->connected)) {
         return NGX_DECLINED;
     }
 

@@ -28,6 +28,7 @@ ngx_queue_t            ngx_posted_events;
 ngx_queue_t            ngx_posted_next_events;
 ngx_rbtree_t           ngx_event_timer_rbtree;
 uint32_t              *ngx_crc32_table_short;
+uint32_t               ngx_crc32_table256[256];
 
 
 void
@@ -454,6 +455,20 @@ ngx_hextoi(u_char *line, size_t n)
 }
 
 
+u_char *
+ngx_hex_dump(u_char *dst, u_char *src, size_t len)
+{
+    static const char  hex[] = "0123456789abcdef";
+
+    while (len--) {
+        *dst++ = hex[*src >> 4];
+        *dst++ = hex[*src++ & 0xf];
+    }
+
+    return dst;
+}
+
+
 /* Trees, which need no balance here. */
 
 void
@@ -649,6 +664,11 @@ ngx_sio_standin_init(void)
         }
 
         ngx_sio_standin_crc[i] = crc;
+    }
+
+    for (i = 0; i < 256; i++) {
+        crc = ngx_sio_standin_crc[i & 0xf] ^ i >> 4;
+        ngx_crc32_table256[i] = ngx_sio_standin_crc[crc & 0xf] ^ crc >> 4;
     }
 
     ngx_crc32_table_short = ngx_sio_standin_crc;
