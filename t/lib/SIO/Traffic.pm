@@ -346,6 +346,8 @@ sub upgrade {
                 $s->{client}->disconnect;
             });
         }
+
+        sleep $self->{pause};
     }
 }
 
