@@ -91,6 +91,23 @@ my $locations = <<'EOS';
             socketio_webhook /_none;
         }
 
+        location /loud/ {
+            socketio;
+            socketio_webhook /_away;
+            socketio_webhook_events event;
+            error_log %%PREFIX%%/loud.log error;
+        }
+
+        location /quiet/ {
+            socketio;
+            socketio_webhook /_away;
+            socketio_webhook_events event;
+            error_log %%PREFIX%%/quiet.log crit;
+        }
+
+        location = /_away { internal; proxy_pass http://127.0.0.1:%%PORT_away%%; }
+        location = /status { socketio_status; }
+
         location = /_hook {
             internal;
             access_log %%PREFIX%%/hooks.log all;
@@ -581,6 +598,36 @@ sub all_logged {
     is_deeply(\%count, { map { $_ => 1 } keys %$sids },
               "each has a line: $reason");
 }
+
+
+# Nobody listens there: two lines for each event, or none, and all are counted.
+
+subtest 'a backend that is away' => sub {
+    my $failed = sub {
+        return $plain->get('/status')->json->{webhooks}{finished}{event}
+                   {failed};
+    };
+
+    my %lines;
+
+    for my $name (qw(loud quiet)) {
+        my $before = $failed->();
+        my $client = SIO::Client->connect(port => $port, path => "/$name/",
+                                          transport => 'websocket');
+
+        $client->emit('lost', $_) for 1 .. 20;
+        ok(wait_until(20, sub { $failed->() == $before + 20 }),
+           "$name: all are counted");
+        $client->disconnect;
+
+        my $log = read_file($nginx->prefix . "/$name.log");
+
+        $lines{$name} = () = $log =~ /\n/g;
+    }
+
+    cmp_ok($lines{loud}, '>=', 20, 'lines for each of them');
+    is($lines{quiet}, 0, 'or none');
+};
 
 
 subtest 'a reload' => sub {
