@@ -5,6 +5,8 @@ static ngx_uint_t ngx_http_socketio_args_next(ngx_http_request_t *r,
     u_char **p, u_char **dst, ngx_str_t *name, ngx_str_t *value);
 static u_char *ngx_http_socketio_args_decode(u_char *dst, u_char *src,
     u_char *last);
+static u_char *ngx_http_socketio_args_octet(u_char *src, u_char *last,
+    u_char *octet);
 static void ngx_http_socketio_args_set(ngx_http_socketio_args_t *a,
     ngx_str_t *name, ngx_str_t *value);
 
@@ -71,6 +73,52 @@ ngx_http_socketio_args_find(ngx_http_request_t *r, const char *name,
 }
 
 
+ngx_int_t
+ngx_http_socketio_args_index(ngx_str_t *query, u_char *digits,
+    ngx_str_t *index)
+{
+    u_char     *p, *last, *end, name, octet;
+    ngx_int_t   rc;
+
+    rc = NGX_DECLINED;
+    last = query->data + query->len;
+
+    index->len = 0;
+    index->data = digits;
+
+    for (p = query->data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        if (p == end) {
+            continue;
+        }
+
+        p = ngx_http_socketio_args_octet(p, end, &name);
+
+        if (name != 'j' || (p < end && *p != '=')) {
+            continue;
+        }
+
+        rc = NGX_OK;
+        index->len = 0;
+
+        while (p < end && index->len < NGX_HTTP_SOCKETIO_INDEX) {
+            p = ngx_http_socketio_args_octet(p, end, &octet);
+
+            if (octet >= '0' && octet <= '9') {
+                digits[index->len++] = octet;
+            }
+        }
+    }
+
+    return rc;
+}
+
+
 /* Decodes the argument at *p to *dst and steps on; 0: there is none left. */
 
 static ngx_uint_t
@@ -116,25 +164,31 @@ ngx_http_socketio_args_next(ngx_http_request_t *r, u_char **p, u_char **dst,
 static u_char *
 ngx_http_socketio_args_decode(u_char *dst, u_char *src, u_char *last)
 {
-    ngx_int_t  octet;
-
     while (src < last) {
-
-        if (*src == '%' && last - src > 2) {
-            octet = ngx_hextoi(src + 1, 2);
-
-            if (octet != NGX_ERROR) {
-                *dst++ = (u_char) octet;
-                src += 3;
-                continue;
-            }
-        }
-
-        *dst++ = (*src == '+') ? ' ' : *src;
-        src++;
+        src = ngx_http_socketio_args_octet(src, last, dst++);
     }
 
     return dst;
+}
+
+
+static u_char *
+ngx_http_socketio_args_octet(u_char *src, u_char *last, u_char *octet)
+{
+    ngx_int_t  n;
+
+    if (*src == '%' && last - src > 2) {
+        n = ngx_hextoi(src + 1, 2);
+
+        if (n != NGX_ERROR) {
+            *octet = (u_char) n;
+            return src + 3;
+        }
+    }
+
+    *octet = (*src == '+') ? ' ' : *src;
+
+    return src + 1;
 }
 
 
@@ -155,7 +209,6 @@ ngx_http_socketio_args_set(ngx_http_socketio_args_t *a,
         a->b64 = (value->len != 0);
 
     } else if (ngx_http_socketio_is(name, "j")) {
-        a->jsonp = 1;
-        a->index = *value;
+        a->script = 1;
     }
 }

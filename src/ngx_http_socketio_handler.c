@@ -6,8 +6,8 @@
 #include "ngx_http_socketio_handshake.h"
 #include "ngx_http_socketio_origin.h"
 #include "ngx_http_socketio_park.h"
+#include "ngx_http_socketio_script.h"
 #include "ngx_http_socketio_worker.h"
-#include "ngx_sio_jsonp.h"
 
 
 /* msec; an owner that is alive answers at once, or with the next ping */
@@ -94,7 +94,8 @@ static ngx_int_t ngx_http_socketio_handler_respond(
     ngx_http_socketio_exchange_t *x, ngx_uint_t kind, ngx_str_t *body);
 
 static ngx_int_t ngx_http_socketio_handler_payload(
-    ngx_http_socketio_exchange_t *x, ngx_str_t *type, ngx_str_t *payload);
+    ngx_http_socketio_exchange_t *x, ngx_str_t *type, ngx_str_t *payload,
+    ngx_str_t *index);
 static ngx_int_t ngx_http_socketio_handler_error(
     ngx_http_socketio_exchange_t *x, ngx_uint_t reason, ngx_str_t *message);
 static ngx_int_t ngx_http_socketio_handler_refuse_upgrade(
@@ -415,11 +416,12 @@ ngx_http_socketio_handler_session(ngx_http_socketio_exchange_t *x)
         return NULL;
     }
 
-    /* a script cannot carry binary */
+    /* a script cannot carry binary, a WebSocket is none */
 
     s = ngx_sio_session_create(&x->worker->engine, &x->lcf->session, sid,
                                x->args.revision,
-                               x->args.b64 || x->args.jsonp, origin);
+                               x->args.b64
+                               || (x->args.script && !x->upgrade), origin);
     if (s == NULL) {
         ngx_http_socketio_origin_unref(origin);
     }
@@ -432,8 +434,10 @@ static ngx_int_t
 ngx_http_socketio_handler_open(ngx_http_socketio_exchange_t *x,
     ngx_sio_session_t *s)
 {
+    u_char          digits[NGX_HTTP_SOCKETIO_INDEX];
     ngx_int_t       rc;
-    ngx_str_t      *open;
+    ngx_str_t      *open, index;
+    ngx_uint_t      script;
     ngx_sio_msg_t  *msg;
 
     msg = ngx_sio_session_open(s);
@@ -449,8 +453,10 @@ ngx_http_socketio_handler_open(ngx_http_socketio_exchange_t *x,
         goto failed;
     }
 
+    script = (ngx_http_socketio_script_index(s, digits, &index) == NGX_OK);
+
     rc = ngx_http_socketio_handler_payload(x, &ngx_http_socketio_answer_text,
-                                           open);
+                                           open, script ? &index : NULL);
     ngx_sio_msg_unref(msg);
 
     return rc;
@@ -695,35 +701,16 @@ ngx_http_socketio_handler_begin(ngx_http_socketio_exchange_t *x)
 static ngx_int_t
 ngx_http_socketio_handler_complete(ngx_http_socketio_exchange_t *x)
 {
-    ngx_str_t  body;
-
-    static ngx_str_t  ok = ngx_string("ok");
-
-    body = x->body.str;
-
-    if (x->args.jsonp
-        && ngx_sio_jsonp_decode(body.data, &x->body.str, &body) != NGX_OK)
-    {
-        /* a form without a payload is to be ignored */
-
-        if (x->parked != NULL) {
-            return ngx_http_socketio_handler_refuse(x);
-        }
-
-        return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_answer_html, &ok);
-    }
-
     if (x->parked == NULL && ngx_http_socketio_handler_wait(x) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     x->worker->engine.counters[NGX_SIO_COUNT_BYTES_IN
-                               + NGX_SIO_GAUGE_POLLING] += body.len;
+                               + NGX_SIO_GAUGE_POLLING] += x->body.str.len;
 
     ngx_http_socketio_handler_await(x);
 
-    ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POST, &body);
+    ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POST, &x->body.str);
 
     return NGX_DONE;
 }
@@ -1004,7 +991,7 @@ static ngx_int_t
 ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
     ngx_uint_t kind, ngx_str_t *body)
 {
-    ngx_str_t  payload;
+    ngx_str_t  payload, index;
 
     static ngx_str_t  ok = ngx_string("ok");
 
@@ -1019,11 +1006,22 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
 
     case NGX_SIO_ANSWER_TEXT:
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_answer_text, &payload);
+                   &ngx_http_socketio_answer_text, &payload, NULL);
 
     case NGX_SIO_ANSWER_BINARY:
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_answer_binary, &payload);
+                   &ngx_http_socketio_answer_binary, &payload, NULL);
+
+    case NGX_SIO_ANSWER_SCRIPT:
+
+        if (ngx_http_socketio_script_split(&payload, &index, &payload)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_socketio_handler_payload(x,
+                   &ngx_http_socketio_answer_text, &payload, &index);
 
     case NGX_SIO_ANSWER_OK:
 
@@ -1034,7 +1032,7 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
         }
 
         return ngx_http_socketio_handler_payload(x,
-                   &ngx_http_socketio_answer_html, &ok);
+                   &ngx_http_socketio_answer_html, &ok, NULL);
 
     case NGX_SIO_ANSWER_UNKNOWN:
         return ngx_http_socketio_handler_error(x,
@@ -1059,19 +1057,14 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
 }
 
 
-/* A 200 of the polling transport; a script where it was asked for by one. */
+/* A 200 of the polling transport; index is that of a script, or NULL. */
 
 static ngx_int_t
 ngx_http_socketio_handler_payload(ngx_http_socketio_exchange_t *x,
-    ngx_str_t *type, ngx_str_t *payload)
+    ngx_str_t *type, ngx_str_t *payload, ngx_str_t *index)
 {
-    ngx_str_t  *index;
-
     x->worker->engine.counters[NGX_SIO_COUNT_BYTES_OUT
                                + NGX_SIO_GAUGE_POLLING] += payload->len;
-
-    index = (x->args.jsonp && type == &ngx_http_socketio_answer_text)
-            ? &x->args.index : NULL;
 
     return ngx_http_socketio_answer_payload(x->request, type, payload, index);
 }

@@ -1,6 +1,7 @@
 
 #include "ngx_http_socketio_worker_private.h"
 #include "ngx_http_socketio_remote.h"
+#include "ngx_http_socketio_script.h"
 #include "ngx_sio_base64.h"
 #include "ngx_sio_pack.h"
 
@@ -198,8 +199,8 @@ ngx_http_socketio_serve(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
         return;
 
     case NGX_HTTP_SOCKETIO_POST:
-        ngx_sio_session_post(s, &routed->waiter, routed->revision,
-                             routed->octets, body);
+        ngx_http_socketio_script_post(s, &routed->waiter, routed->revision,
+                                      routed->octets, body);
         return;
 
     case NGX_HTTP_SOCKETIO_REFUSED:
@@ -349,7 +350,9 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ANSWER,
                             NGX_SIO_HUB_OWED, to, parts, 3, NULL);
 
-    if (rc == NGX_DECLINED && kind == NGX_SIO_ANSWER_TEXT) {
+    if (rc == NGX_DECLINED
+        && (kind == NGX_SIO_ANSWER_TEXT || kind == NGX_SIO_ANSWER_SCRIPT))
+    {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "a message of %uz octets is too large for zone \"%V\"",
                       body->len, &w->zone->name);

@@ -8,6 +8,7 @@
 #include "ngx_http_socketio_result.h"
 #include "ngx_http_socketio_websocket.h"
 #include "ngx_http_socketio_remote.h"
+#include "ngx_http_socketio_script.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_pack.h"
 #include "ngx_sio_packet.h"
@@ -656,10 +657,33 @@ static void
 ngx_http_socketio_op_answer(ngx_sio_session_t *s, ngx_sio_waiter_t *waiter,
     ngx_sio_answer_e kind, ngx_str_t *body)
 {
-    if (ngx_http_socketio_answer_to(ngx_http_socketio_session_worker(s),
-                                    waiter, kind, body)
-        != NGX_OK)
+    u_char                       digits[NGX_HTTP_SOCKETIO_INDEX];
+    ngx_int_t                    rc;
+    ngx_str_t                    index, script;
+    ngx_http_socketio_worker_t  *w;
+
+    w = ngx_http_socketio_session_worker(s);
+
+    if (kind == NGX_SIO_ANSWER_TEXT
+        && ngx_http_socketio_script_index(s, digits, &index) == NGX_OK)
     {
+        rc = ngx_http_socketio_script_join(&index, body, &script);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_SCRIPT,
+                                             &script);
+            ngx_free(script.data);
+
+        } else {
+            (void) ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_BAD,
+                                               NULL);
+        }
+
+    } else {
+        rc = ngx_http_socketio_answer_to(w, waiter, kind, body);
+    }
+
+    if (rc != NGX_OK) {
         /* what it was to be told is gone */
         ngx_sio_session_fail(s);
     }

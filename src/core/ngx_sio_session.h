@@ -97,7 +97,8 @@ typedef enum {
     NGX_SIO_ANSWER_BAD,           /* 400, empty */
     NGX_SIO_ANSWER_UNKNOWN,       /* 400, code 1, Session ID unknown */
     NGX_SIO_ANSWER_MISMATCH,      /* 400, code 3, Bad request */
-    NGX_SIO_ANSWER_BUSY           /* 503, empty */
+    NGX_SIO_ANSWER_BUSY,          /* 503, empty */
+    NGX_SIO_ANSWER_SCRIPT         /* the layer above's: TEXT, as JSONP */
 } ngx_sio_answer_e;
 
 
@@ -446,7 +447,7 @@ void ngx_sio_session_ws_gone(ngx_sio_session_t *s, void *ws,
  * revision is the request's EIO.  Each waiter is answered exactly once through
  * ops->answer, at once or later; post_begin announces a body that is not
  * complete yet, post follows, or abort.  octets: the content type was
- * exactly application/octet-stream.
+ * exactly application/octet-stream.  body NULL: what came means nothing.
  */
 void ngx_sio_session_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_uint_t revision);

@@ -224,7 +224,7 @@ ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
         s->post = *w;
         s->post_done = 1;
 
-        if (!s->closing) {
+        if (!s->closing && body != NULL) {
             ngx_sio_session_body(s, body, octets);
         }
 
