@@ -15,22 +15,16 @@
 /* how long somebody may take to follow, msec */
 #define NGX_HTTP_SOCKETIO_BRIDGE_SEARCH   2000
 
+/* times 5 msec that a worker which is terminated may wait for the others */
+#define NGX_HTTP_SOCKETIO_BRIDGE_LAST     80
+
 /* entries that are shipped in one turn */
 #define NGX_HTTP_SOCKETIO_BRIDGE_BATCH    256
 
 
-/* a message in outbox or held; two strings follow */
-
-typedef struct {
-    ngx_queue_t   queue;
-    ngx_str_t     pattern;
-    ngx_str_t     channel;
-    ngx_str_t     payload;
-} ngx_http_socketio_letter_t;
-
-
 static void ngx_http_socketio_bridge_init_event(ngx_http_socketio_bridge_t *b,
     ngx_event_t *ev, ngx_event_handler_pt handler);
+static ngx_uint_t ngx_http_socketio_bridge_last(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_ticks(ngx_event_t *ev);
 static void ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b);
@@ -43,6 +37,7 @@ static ngx_int_t ngx_http_socketio_bridge_open_line(
     ngx_http_socketio_queue_t *conf);
 static void ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_pause(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line);
 static void ngx_http_socketio_bridge_up(ngx_sio_queue_t *q);
 static void ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q);
@@ -59,13 +54,8 @@ static ngx_int_t ngx_http_socketio_bridge_post(ngx_http_socketio_line_t *line);
 static ngx_int_t ngx_http_socketio_bridge_ship(ngx_http_socketio_line_t *line);
 static ngx_int_t ngx_http_socketio_bridge_entry(ngx_http_socketio_line_t *line,
     ngx_sio_hub_entry_t *e);
-static ngx_int_t ngx_http_socketio_bridge_letter(ngx_queue_t *queue,
-    size_t *size, size_t limit, ngx_str_t *pattern, ngx_str_t *channel,
-    ngx_str_t *parts, ngx_uint_t nparts);
-static ngx_http_socketio_letter_t *ngx_http_socketio_bridge_first(
-    ngx_queue_t *queue);
-static void ngx_http_socketio_bridge_drop(size_t *size,
-    ngx_http_socketio_letter_t *letter);
+static void ngx_http_socketio_bridge_delayed(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *heard);
 
 
 const ngx_str_t  ngx_http_socketio_bridge_reasons[NGX_SIO_BRIDGE_REASONS] = {
@@ -150,7 +140,7 @@ ngx_http_socketio_bridge_destroy(ngx_http_socketio_bridge_t *b)
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
 
-        if (ngx_sio_hub_count(b->worker->hub) == 1) {
+        if (ngx_http_socketio_bridge_last(b)) {
             for (i = 0; i < b->nlines; i++) {
                 ngx_http_socketio_cluster_bye(&b->lines[i]);
             }
@@ -172,6 +162,30 @@ ngx_http_socketio_bridge_destroy(ngx_http_socketio_bridge_t *b)
 
     ngx_free(b->lines);
     ngx_free(b);
+}
+
+
+/*
+ * When all of nginx is told to end now, workers do so at the same time: the one
+ * that can say goodbye looks after the others for a moment, for which nobody
+ * waits any more.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_bridge_last(ngx_http_socketio_bridge_t *b)
+{
+    ngx_uint_t  n;
+
+    for (n = 0; ngx_sio_hub_count(b->worker->hub) > 1; n++) {
+
+        if (!ngx_terminate || n == NGX_HTTP_SOCKETIO_BRIDGE_LAST) {
+            return 0;
+        }
+
+        ngx_msleep(5);
+    }
+
+    return 1;
 }
 
 
@@ -252,6 +266,7 @@ ngx_http_socketio_bridge_ticks(ngx_event_t *ev)
             ngx_http_socketio_bridge_live(&b->lines[i]);
         }
 
+        ngx_http_socketio_bridge_pause(b);
         ngx_http_socketio_remote_tick(b->remote);
         ngx_http_socketio_bridge_wake(b);
 
@@ -259,6 +274,8 @@ ngx_http_socketio_bridge_ticks(ngx_event_t *ev)
             ngx_http_socketio_bridge_keep(b);
         }
     }
+
+    ngx_http_socketio_remote_gone(b->remote);
 
     ngx_add_timer(ev, NGX_HTTP_SOCKETIO_BRIDGE_TICK);
 }
@@ -348,6 +365,7 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
 
     b->state = NGX_HTTP_SOCKETIO_BRIDGE_SERVING;
     b->stopped = 0;
+    b->ticked = ngx_time();
     ngx_sio_bridge_leaving(b->kept, b->leaving);
 
     for (i = 0; i < b->nlines; i++) {
@@ -364,12 +382,12 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
             line->kept->speaks = 0;
         }
 
-        while ((letter = ngx_http_socketio_bridge_first(&line->held)) != NULL)
+        while ((letter = ngx_http_socketio_letter_first(&line->held)) != NULL)
         {
             ngx_http_socketio_bridge_dispatch(line, &letter->pattern,
                                               &letter->channel,
                                               &letter->payload);
-            ngx_http_socketio_bridge_drop(&line->held_size, letter);
+            ngx_http_socketio_letter_drop(&line->held, letter);
         }
 
         if (line->up) {
@@ -471,8 +489,9 @@ ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b)
         line->conf = conf[i];
         line->forwards = ngx_http_socketio_bridge_forwards(b, conf[i]);
 
-        ngx_queue_init(&line->outbox);
-        ngx_queue_init(&line->held);
+        ngx_http_socketio_letter_init(&line->outbox);
+        ngx_http_socketio_letter_init(&line->held);
+        ngx_http_socketio_letter_init(&line->delayed);
         ngx_queue_init(&line->waiting);
 
         b->nlines = i + 1;
@@ -549,9 +568,8 @@ ngx_http_socketio_bridge_open_line(ngx_http_socketio_bridge_t *b,
 static void
 ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b)
 {
-    ngx_uint_t                   i;
-    ngx_http_socketio_line_t    *line;
-    ngx_http_socketio_letter_t  *letter;
+    ngx_uint_t                 i;
+    ngx_http_socketio_line_t  *line;
 
     ngx_http_socketio_remote_clear(b->remote);
 
@@ -567,16 +585,9 @@ ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b)
             line->queue = NULL;
         }
 
-        while ((letter = ngx_http_socketio_bridge_first(&line->outbox))
-               != NULL)
-        {
-            ngx_http_socketio_bridge_drop(&line->outbox_size, letter);
-        }
-
-        while ((letter = ngx_http_socketio_bridge_first(&line->held)) != NULL)
-        {
-            ngx_http_socketio_bridge_drop(&line->held_size, letter);
-        }
+        ngx_http_socketio_letter_clear(&line->outbox);
+        ngx_http_socketio_letter_clear(&line->held);
+        ngx_http_socketio_letter_clear(&line->delayed);
 
         if (line->all.data != NULL) {
             ngx_free(line->all.data);
@@ -589,17 +600,84 @@ ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b)
 
 
 ngx_http_socketio_line_t *
-ngx_http_socketio_bridge_line(ngx_http_socketio_bridge_t *b)
+ngx_http_socketio_bridge_line(ngx_http_socketio_bridge_t *b, u_char *host)
+{
+    ngx_uint_t                 i;
+    ngx_sio_bridge_peer_t     *peer;
+    ngx_http_socketio_line_t  *line;
+
+    line = NULL;
+    peer = ngx_sio_bridge_find(b->kept, host);
+
+    for (i = 0; peer != NULL && i < b->nlines; i++) {
+
+        if (*ngx_sio_bridge_shared(b->kept, peer, b->lines[i].kept) == 0) {
+            continue;
+        }
+
+        if (b->lines[i].up) {
+            return &b->lines[i];
+        }
+
+        line = &b->lines[i];
+    }
+
+    return line;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_bridge_whole(ngx_http_socketio_bridge_t *b)
 {
     ngx_uint_t  i;
 
     for (i = 0; i < b->nlines; i++) {
-        if (b->lines[i].up) {
-            return &b->lines[i];
+        if (!b->lines[i].up) {
+            return 0;
         }
     }
 
-    return NULL;
+    return 1;
+}
+
+
+/*
+ * The time in which nobody can hear a host is none in which it is silent: it is
+ * there if it was when its last line went down, and will be expected for a
+ * while when that is up again.
+ */
+
+static void
+ngx_http_socketio_bridge_pause(ngx_http_socketio_bridge_t *b)
+{
+    time_t                     passed;
+    ngx_uint_t                 i;
+    ngx_sio_bridge_peer_t     *peer;
+    ngx_http_socketio_line_t  *line;
+
+    passed = ngx_time() - b->ticked;
+    b->ticked = ngx_time();
+
+    if (passed <= 0 || ngx_http_socketio_bridge_whole(b)) {
+        return;
+    }
+
+    for (i = 0; i < NGX_SIO_BRIDGE_PEERS; i++) {
+        peer = &b->kept->head->peers[i];
+
+        if (peer->heard == 0
+            || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT
+               < ngx_time() - passed)
+        {
+            continue;
+        }
+
+        line = ngx_http_socketio_bridge_line(b, peer->id);
+
+        if (line != NULL && !line->up) {
+            peer->heard = ngx_time();
+        }
+    }
 }
 
 
@@ -611,6 +689,7 @@ ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line)
     ngx_sio_queue_stat_t  stat;
 
     ngx_http_socketio_foreign_tick(line);
+    ngx_http_socketio_bridge_delayed(line, NULL);
 
     ngx_sio_queue_stat(line->queue, &stat);
 
@@ -685,6 +764,7 @@ ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q)
 
     line->up = 0;
     line->marked = 0;
+    ngx_memzero(line->heard, sizeof(line->heard));
 
     if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
         line->kept->up = 0;
@@ -704,7 +784,7 @@ ngx_http_socketio_bridge_received(ngx_sio_queue_t *q, ngx_str_t *pattern,
     if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING
         && line->marked)
     {
-        (void) ngx_http_socketio_bridge_letter(&line->held, &line->held_size,
+        (void) ngx_http_socketio_letter_insert(&line->held,
                                                NGX_HTTP_SOCKETIO_BRIDGE_HELD,
                                                pattern, channel, payload, 1);
         return;
@@ -766,11 +846,7 @@ ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
     ngx_int_t  rc;
     ngx_str_t  none;
 
-    if (!line->up) {
-        return NGX_DECLINED;
-    }
-
-    if (ngx_queue_empty(&line->outbox)) {
+    if (line->up && ngx_http_socketio_letter_first(&line->outbox) == NULL) {
 
         rc = ngx_sio_queue_publish(line->queue, channel, parts, nparts, 0);
 
@@ -781,9 +857,104 @@ ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
 
     ngx_str_null(&none);
 
-    return ngx_http_socketio_bridge_letter(&line->outbox, &line->outbox_size,
+    return ngx_http_socketio_letter_insert(&line->outbox,
                                            NGX_HTTP_SOCKETIO_BRIDGE_OUTBOX,
                                            &none, channel, parts, nparts);
+}
+
+
+ngx_int_t
+ngx_http_socketio_bridge_send_to(ngx_http_socketio_line_t *line, u_char *host,
+    ngx_str_t *channel, ngx_str_t *parts, ngx_uint_t nparts)
+{
+    ngx_str_t               id;
+    ngx_sio_bridge_t       *kept;
+    ngx_sio_bridge_peer_t  *peer;
+
+    kept = line->bridge->kept;
+    peer = ngx_sio_bridge_find(kept, host);
+
+    if (peer == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (line->up && line->heard[peer - kept->head->peers]) {
+        return ngx_http_socketio_bridge_send(line, channel, parts, nparts);
+    }
+
+    id.data = host;
+    id.len = NGX_SIO_BRIDGE_ID;
+
+    return ngx_http_socketio_letter_insert(&line->delayed,
+                                           NGX_HTTP_SOCKETIO_BRIDGE_OUTBOX,
+                                           &id, channel, parts, nparts);
+}
+
+
+void
+ngx_http_socketio_bridge_heard(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *peer)
+{
+    ngx_uint_t  i;
+
+    i = peer - line->bridge->kept->head->peers;
+
+    if (line->up && !line->heard[i]) {
+        line->heard[i] = 1;
+        ngx_http_socketio_bridge_delayed(line, peer);
+    }
+}
+
+
+/* others may have had this place before */
+
+void
+ngx_http_socketio_bridge_met(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *peer)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_bridge_t  *b;
+
+    b = line->bridge;
+
+    for (i = 0; i < b->nlines; i++) {
+        b->lines[i].heard[peer - b->kept->head->peers] = 0;
+    }
+
+    ngx_http_socketio_bridge_heard(line, peer);
+}
+
+
+/* Sends what is for somebody who listens now, and forgets who has gone. */
+
+static void
+ngx_http_socketio_bridge_delayed(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *heard)
+{
+    ngx_sio_bridge_peer_t       *peer;
+    ngx_http_socketio_letter_t  *letter, *next;
+
+    for (letter = ngx_http_socketio_letter_first(&line->delayed);
+         letter != NULL;
+         letter = next)
+    {
+        next = ngx_http_socketio_letter_next(&line->delayed, letter);
+
+        peer = ngx_sio_bridge_find(line->bridge->kept, letter->pattern.data);
+
+        if (peer != NULL && peer == heard) {
+            (void) ngx_http_socketio_bridge_send(line, &letter->channel,
+                                                 &letter->payload, 1);
+
+        } else if (peer != NULL
+                   && (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT
+                      >= ngx_time())
+        {
+            continue;
+        }
+
+        ngx_http_socketio_letter_drop(&line->delayed, letter);
+    }
 }
 
 
@@ -820,7 +991,7 @@ ngx_http_socketio_bridge_post(ngx_http_socketio_line_t *line)
     ngx_int_t                    rc;
     ngx_http_socketio_letter_t  *letter;
 
-    while ((letter = ngx_http_socketio_bridge_first(&line->outbox)) != NULL) {
+    while ((letter = ngx_http_socketio_letter_first(&line->outbox)) != NULL) {
 
         rc = ngx_sio_queue_publish(line->queue, &letter->channel,
                                    &letter->payload, 1, 0);
@@ -829,7 +1000,7 @@ ngx_http_socketio_bridge_post(ngx_http_socketio_line_t *line)
             return NGX_AGAIN;
         }
 
-        ngx_http_socketio_bridge_drop(&line->outbox_size, letter);
+        ngx_http_socketio_letter_drop(&line->outbox, letter);
     }
 
     return NGX_OK;
@@ -1004,85 +1175,4 @@ ngx_http_socketio_bridge_hosts(ngx_http_socketio_worker_t *w)
 {
     return ngx_sio_bridge_count(ngx_sio_hub_bridge(w->hub),
                                 ngx_time() - NGX_HTTP_SOCKETIO_SILENT);
-}
-
-
-/* Letters. */
-
-static ngx_int_t
-ngx_http_socketio_bridge_letter(ngx_queue_t *queue, size_t *size,
-    size_t limit, ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *parts,
-    ngx_uint_t nparts)
-{
-    u_char                      *p;
-    size_t                       len;
-    ngx_uint_t                   i;
-    ngx_http_socketio_letter_t  *letter;
-
-    len = sizeof(ngx_http_socketio_letter_t) + pattern->len + channel->len;
-
-    for (i = 0; i < nparts; i++) {
-        len += parts[i].len;
-    }
-
-    if (*size + len > limit) {
-        return NGX_DECLINED;
-    }
-
-    letter = ngx_alloc(len, ngx_cycle->log);
-    if (letter == NULL) {
-        return NGX_DECLINED;
-    }
-
-    p = (u_char *) (letter + 1);
-
-    letter->pattern.len = pattern->len;
-    letter->pattern.data = p;
-
-    if (pattern->len) {
-        p = ngx_cpymem(p, pattern->data, pattern->len);
-    }
-
-    letter->channel.len = channel->len;
-    letter->channel.data = p;
-    p = ngx_cpymem(p, channel->data, channel->len);
-
-    letter->payload.data = p;
-
-    for (i = 0; i < nparts; i++) {
-        if (parts[i].len) {
-            p = ngx_cpymem(p, parts[i].data, parts[i].len);
-        }
-    }
-
-    letter->payload.len = p - letter->payload.data;
-
-    ngx_queue_insert_tail(queue, &letter->queue);
-    *size += len;
-
-    return NGX_OK;
-}
-
-
-static ngx_http_socketio_letter_t *
-ngx_http_socketio_bridge_first(ngx_queue_t *queue)
-{
-    if (ngx_queue_empty(queue)) {
-        return NULL;
-    }
-
-    return ngx_queue_data(ngx_queue_head(queue), ngx_http_socketio_letter_t,
-                          queue);
-}
-
-
-static void
-ngx_http_socketio_bridge_drop(size_t *size,
-    ngx_http_socketio_letter_t *letter)
-{
-    *size -= sizeof(ngx_http_socketio_letter_t) + letter->pattern.len
-             + letter->channel.len + letter->payload.len;
-
-    ngx_queue_remove(&letter->queue);
-    ngx_free(letter);
 }

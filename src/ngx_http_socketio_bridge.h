@@ -24,6 +24,7 @@
 #define _NGX_HTTP_SOCKETIO_BRIDGE_H_INCLUDED_
 
 
+#include "ngx_http_socketio_letter.h"
 #include "ngx_http_socketio_worker.h"
 #include "ngx_http_socketio_wire.h"
 #include "ngx_sio_queue.h"
@@ -124,10 +125,13 @@ struct ngx_http_socketio_line_s {
     uint64_t                            next;      /* ordinal to be shipped */
     ngx_uint_t                          stage;     /* messages of it that went
                                                       out */
-    ngx_queue_t                         outbox;    /* before all that */
-    size_t                              outbox_size;
-    ngx_queue_t                         held;      /* read while following */
-    size_t                              held_size;
+    ngx_http_socketio_letter_box_t      outbox;    /* before all that */
+    ngx_http_socketio_letter_box_t      held;      /* read while following */
+    ngx_http_socketio_letter_box_t      delayed;   /* for hosts that may not
+                                                      listen yet; the pattern
+                                                      is the host's id */
+    u_char                              heard[NGX_SIO_BRIDGE_PEERS];
+                                                   /* flags: since it is up */
 
     ngx_msec_t                          spoke;     /* when we said ALIVE, */
     ngx_msec_t                          echoed;    /* ... and heard it */
@@ -164,6 +168,7 @@ struct ngx_http_socketio_bridge_s {
     ngx_msec_t                          asked[NGX_SIO_BRIDGE_PEERS];
                                                    /* RESEND, when */
     ngx_msec_t                          since;     /* leaving */
+    time_t                              ticked;    /* while serving */
     unsigned                            leaving:1;
 };
 
@@ -191,15 +196,35 @@ void ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b);
 ngx_uint_t ngx_http_socketio_bridge_busy(ngx_http_socketio_bridge_t *b);
 
 /*
- * Publishes the parts as one message, now or as soon as there is room, in
- * order, before entries.  NGX_DECLINED: down, or too much waits.
+ * Publishes the parts as one message, now or as soon as the line is up and has
+ * room, in order, before entries.  NGX_DECLINED: too much waits.
  */
 ngx_int_t ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
     ngx_str_t *channel, ngx_str_t *parts, ngx_uint_t nparts);
 
-/* A line that is up, or NULL. */
+/*
+ * Publishes it for one host, not before that was heard since the line is up:
+ * what is said to somebody who has yet to subscribe is lost.  NGX_DECLINED:
+ * too much waits, or there is no such host.
+ */
+ngx_int_t ngx_http_socketio_bridge_send_to(ngx_http_socketio_line_t *line,
+    u_char *host, ngx_str_t *channel, ngx_str_t *parts, ngx_uint_t nparts);
+
+/* A message of that host has come; it is a new one. */
+void ngx_http_socketio_bridge_heard(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *peer);
+void ngx_http_socketio_bridge_met(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *peer);
+
+/*
+ * A line by which a host, as its id says, was heard, one that is up if
+ * possible; or NULL.
+ */
 ngx_http_socketio_line_t *ngx_http_socketio_bridge_line(
-    ngx_http_socketio_bridge_t *b);
+    ngx_http_socketio_bridge_t *b, u_char *host);
+
+/* Whether all lines are up; in the bridge. */
+ngx_uint_t ngx_http_socketio_bridge_whole(ngx_http_socketio_bridge_t *b);
 
 extern const ngx_str_t
     ngx_http_socketio_bridge_reasons[NGX_SIO_BRIDGE_REASONS];

@@ -94,6 +94,7 @@ ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
 {
     u_char                            *pos, *end, *self;
     ngx_str_t                          body;
+    ngx_sio_bridge_peer_t             *peer;
     ngx_http_socketio_cluster_head_t   head;
 
     static u_char  all[NGX_SIO_BRIDGE_ID];
@@ -130,6 +131,12 @@ ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
             && ngx_memcmp(head.to, all, NGX_SIO_BRIDGE_ID) != 0))
     {
         return;
+    }
+
+    peer = ngx_sio_bridge_find(line->bridge->kept, head.from);
+
+    if (peer != NULL) {
+        ngx_http_socketio_bridge_heard(line, peer);
     }
 
     switch (head.kind) {
@@ -262,6 +269,8 @@ ngx_http_socketio_cluster_heard(ngx_http_socketio_line_t *line,
                                              "too many hosts");
             return;
         }
+
+        ngx_http_socketio_bridge_met(line, peer);
     }
 
     peer->heard = ngx_time();
@@ -571,20 +580,21 @@ ngx_http_socketio_cluster_say(ngx_http_socketio_line_t *line,
         all[i + 1] = parts[i];
     }
 
-    channel = line->all;
-
-    if (ngx_memcmp(head->to, nobody, NGX_SIO_BRIDGE_ID) != 0) {
-
-        if (ngx_http_socketio_cluster_channel_length(line) > sizeof(name)) {
-            return NGX_DECLINED;
-        }
-
-        channel.data = name;
-        channel.len = ngx_http_socketio_cluster_channel(line, name, head->to)
-                      - name;
+    if (ngx_memcmp(head->to, nobody, NGX_SIO_BRIDGE_ID) == 0) {
+        return ngx_http_socketio_bridge_send(line, &line->all, all,
+                                             nparts + 1);
     }
 
-    return ngx_http_socketio_bridge_send(line, &channel, all, nparts + 1);
+    if (ngx_http_socketio_cluster_channel_length(line) > sizeof(name)) {
+        return NGX_DECLINED;
+    }
+
+    channel.data = name;
+    channel.len = ngx_http_socketio_cluster_channel(line, name, head->to)
+                  - name;
+
+    return ngx_http_socketio_bridge_send_to(line, head->to, &channel, all,
+                                            nparts + 1);
 }
 
 

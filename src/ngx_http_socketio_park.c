@@ -102,6 +102,7 @@ ngx_http_socketio_park(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
 
     /* nobody is asked yet, and we are told when this worker is lost */
     p->owner = self;
+    p->host = 0;
 
     return p;
 }

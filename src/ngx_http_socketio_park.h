@@ -42,6 +42,8 @@ struct ngx_http_socketio_parked_s {
     ngx_sio_hub_addr_t            owner;       /* who is to answer, set when
                                                   it is asked; slot
                                                   NGX_SIO_HUB_ALL: several */
+    uint32_t                      host;        /* ... through the owner: the tag
+                                                  of another one; 0: none */
     ngx_http_cleanup_t           *cleanup;     /* of the request */
     ngx_uint_t                    next_free;
 

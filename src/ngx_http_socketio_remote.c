@@ -39,6 +39,7 @@ struct ngx_http_socketio_remote_s {
     ngx_uint_t                    polls;
     ngx_uint_t                    posts;
     ngx_uint_t                    swept;       /* the bucket to be looked at */
+    ngx_uint_t                    seen;        /* the parked request */
     ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_REMOTE_BUCKETS];
 };
 
@@ -83,6 +84,8 @@ static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
     u_char *host, ngx_sio_waiter_t *waiter, uint32_t tag, ngx_uint_t n);
 static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_peer(
     ngx_http_socketio_worker_t *w, ngx_str_t *sid);
+static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_host(
+    ngx_http_socketio_worker_t *w, uint32_t tag);
 
 
 ngx_http_socketio_remote_t *
@@ -197,6 +200,37 @@ ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote)
 }
 
 
+/*
+ * As those of a worker that died.  A part of the table at a time; the answers
+ * come later.
+ */
+
+void
+ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote)
+{
+    ngx_uint_t                   n;
+    ngx_http_socketio_park_t    *park;
+    ngx_http_socketio_parked_t  *p;
+    ngx_http_socketio_worker_t  *w;
+
+    w = remote->bridge->worker;
+    park = &w->park;
+
+    for (n = (park->nentries + 3) / 4; n; n--) {
+
+        remote->seen = (remote->seen + 1) % park->nentries;
+        p = park->entries[remote->seen];
+
+        if (p->answer != NULL && p->host
+            && ngx_http_socketio_remote_host(w, p->host) == NULL)
+        {
+            ngx_http_socketio_answer_local(w, &p->waiter,
+                                           NGX_SIO_ANSWER_UNKNOWN, NULL);
+        }
+    }
+}
+
+
 /* Here: requests for sessions of others. */
 
 uint32_t
@@ -222,7 +256,6 @@ static ngx_sio_bridge_peer_t *
 ngx_http_socketio_remote_peer(ngx_http_socketio_worker_t *w, ngx_str_t *sid)
 {
     u_char                    key[NGX_SIO_DIRECTORY_KEY];
-    ngx_sio_bridge_peer_t    *peer;
     ngx_http_socketio_sid_t   parts;
 
     if (w->bridge == NULL) {
@@ -235,8 +268,17 @@ ngx_http_socketio_remote_peer(ngx_http_socketio_worker_t *w, ngx_str_t *sid)
         return NULL;
     }
 
+    return ngx_http_socketio_remote_host(w, parts.host);
+}
+
+
+static ngx_sio_bridge_peer_t *
+ngx_http_socketio_remote_host(ngx_http_socketio_worker_t *w, uint32_t tag)
+{
+    ngx_sio_bridge_peer_t  *peer;
+
     peer = ngx_sio_bridge_find_tag(ngx_sio_hub_bridge(w->hub),
-                                   (u_char *) &parts.host, sizeof(uint32_t));
+                                   (u_char *) &tag, sizeof(uint32_t));
 
     if (peer == NULL
         || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT < ngx_time())
@@ -286,6 +328,7 @@ ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
 
     if (parked != NULL) {
         parked->owner = holder;
+        ngx_memcpy(&parked->host, peer->id, sizeof(uint32_t));
     }
 
     return ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_REMOTE, 0, holder,
@@ -308,7 +351,7 @@ ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
     part.data = body->data + NGX_SIO_BRIDGE_ID;
     part.len = body->len - NGX_SIO_BRIDGE_ID;
 
-    line = ngx_http_socketio_bridge_line(b);
+    line = ngx_http_socketio_bridge_line(b, body->data);
 
     if (line != NULL
         && ngx_http_socketio_cluster_send(line, body->data,
@@ -556,7 +599,7 @@ ngx_http_socketio_remote_reply(ngx_http_socketio_bridge_t *b, u_char *host,
     ngx_http_socketio_line_t           *line;
     ngx_http_socketio_remote_answer_t   head;
 
-    line = ngx_http_socketio_bridge_line(b);
+    line = ngx_http_socketio_bridge_line(b, host);
 
     if (line == NULL) {
         return NGX_DECLINED;

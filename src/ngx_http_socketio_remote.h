@@ -35,6 +35,9 @@ void ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote);
 /* Ends what has waited for too long, and what is for hosts that are away. */
 void ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote);
 
+/* In any worker: ends what waits for hosts that are away, twice a second. */
+void ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote);
+
 /* Requests whose answers are worth a short wait: they change something. */
 ngx_uint_t ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote);
 

@@ -50,7 +50,7 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
     ngx_str_t                   parts[4];
     ngx_uint_t                  n;
     ngx_sio_hub_addr_t          to;
-    ngx_http_socketio_due_t     due[NGX_SIO_HUB_SLOTS + 1];
+    ngx_http_socketio_due_t     due[NGX_SIO_HUB_SLOTS + 2];
     ngx_http_socketio_result_t  result;
 
     n = ngx_queue_empty(&w->departures)
@@ -89,14 +89,16 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
 
 /*
  * Other hosts answer through the bridge, which says how many they are, and so
- * do servers of another kind.
+ * do servers of another kind.  While a queue is away it does not know, which is
+ * as if a worker that has ended would have to answer; lists do not wait for the
+ * queue, and answers to an emit have the time that they have.
  */
 
 static ngx_uint_t
 ngx_http_socketio_result_hosts(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd, ngx_http_socketio_due_t *due)
 {
-    ngx_uint_t          n;
+    ngx_uint_t          n, whole;
     ngx_sio_hub_addr_t  self;
 
     if (cmd->local || !ngx_http_socketio_bridge_serves(w)
@@ -108,18 +110,27 @@ ngx_http_socketio_result_hosts(ngx_http_socketio_worker_t *w,
     n = ngx_http_socketio_bridge_hosts(w)
         + ngx_http_socketio_bridge_asks(w->bridge, cmd);
 
-    if (n == 0) {
-        return 0;
-    }
+    whole = ngx_http_socketio_bridge_whole(w->bridge);
 
     self = ngx_sio_hub_self(w->hub);
 
-    ngx_memzero(due, sizeof(ngx_http_socketio_due_t));
+    ngx_memzero(due, 2 * sizeof(ngx_http_socketio_due_t));
+
+    if (!whole) {
+        due->slot = self.slot;
+        due->n = 1;
+        due++;
+    }
+
+    if (n == 0 || (!whole && cmd->token.len == 0)) {
+        return !whole;
+    }
+
     due->slot = self.slot;
     due->generation = self.generation;
     due->n = n;
 
-    return 1;
+    return !whole + 1;
 }
 
 

@@ -116,6 +116,7 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     if (s != NULL) {
         if (parked != NULL) {
             parked->owner = ngx_sio_hub_self(w->hub);
+            parked->host = 0;
         }
 
         ngx_http_socketio_serve(w, s, kind, &routed, body);
@@ -143,6 +144,7 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
 
     if (parked != NULL) {
         parked->owner = owner;
+        parked->host = 0;
     }
 
     /* what ends a request is said in any case */
