@@ -14,10 +14,8 @@
 
 
 typedef struct {
-    const ngx_sio_qmsg_limits_t  *limits;
+    ngx_sio_qmsg_reader_t         in;
     ngx_sio_qmsg_t               *m;
-    ngx_pool_t                   *pool;
-    const char                   *reason;
     ngx_uint_t                    noctets;       /* octets in the last field */
     unsigned                      packed:1;      /* MessagePack, not JSON */
 } ngx_sio_node_t;
@@ -51,12 +49,8 @@ static ngx_int_t ngx_sio_node_opts(ngx_sio_node_t *c, ngx_str_t *object);
 static ngx_int_t ngx_sio_node_flags(ngx_sio_node_t *c, ngx_str_t *opts);
 static ngx_int_t ngx_sio_node_rooms(ngx_sio_node_t *c, ngx_str_t *object,
     const char *name, ngx_sio_qmsg_room_t **rooms, ngx_uint_t *n);
-static ngx_int_t ngx_sio_node_room(ngx_sio_node_t *c, ngx_str_t *value,
-    ngx_sio_qmsg_room_t *room);
 static ngx_int_t ngx_sio_node_name(ngx_sio_node_t *c, ngx_str_t *object,
     const char *name, ngx_str_t *text);
-static ngx_int_t ngx_sio_node_text(ngx_sio_node_t *c, ngx_str_t *value,
-    ngx_str_t *text);
 static ngx_int_t ngx_sio_node_nsp(ngx_sio_node_t *c, ngx_str_t *nsp);
 static ngx_int_t ngx_sio_node_find(ngx_sio_node_t *c, ngx_str_t *object,
     const char *name, ngx_str_t *value);
@@ -82,9 +76,10 @@ ngx_sio_node_decode(ngx_str_t *prefix, ngx_str_t *channel, ngx_str_t *payload,
     ngx_memzero(&c, sizeof(ngx_sio_node_t));
     ngx_memzero(m, sizeof(ngx_sio_qmsg_t));
 
-    c.limits = limits;
+    c.in.limits = limits;
+    c.in.pool = pool;
+    c.in.digits = NGX_SIO_NODE_MAX_DIGITS;
     c.m = m;
-    c.pool = pool;
 
     where = ngx_sio_node_where(prefix, channel, &rest);
 
@@ -107,7 +102,7 @@ ngx_sio_node_decode(ngx_str_t *prefix, ngx_str_t *channel, ngx_str_t *payload,
     }
 
     if (rc == NGX_DECLINED) {
-        *reason = c.reason;
+        *reason = c.in.reason;
     }
 
     return rc;
@@ -162,8 +157,8 @@ ngx_sio_node_broadcast(ngx_sio_node_t *c, ngx_str_t *payload, ngx_str_t *rest)
     m->kind = NGX_SIO_QMSG_EMIT;
     c->packed = 1;
 
-    if (ngx_sio_msgpack_check(payload, c->limits->depth, c->limits->nodes,
-                              &c->reason)
+    if (ngx_sio_msgpack_check(payload, c->in.limits->depth,
+                              c->in.limits->nodes, &c->in.reason)
         != NGX_OK)
     {
         return NGX_DECLINED;
@@ -180,7 +175,7 @@ ngx_sio_node_broadcast(ngx_sio_node_t *c, ngx_str_t *payload, ngx_str_t *rest)
     rc = ngx_sio_node_json(c, &uid, &json);
 
     if (rc == NGX_OK && !ngx_sio_node_none(&json)) {
-        rc = ngx_sio_node_text(c, &json, &m->origin);
+        rc = ngx_sio_qmsg_text(&c->in, &json, &m->origin);
     }
 
     if (rc == NGX_OK) {
@@ -214,7 +209,7 @@ ngx_sio_node_object(ngx_sio_node_t *c, ngx_str_t *payload, ngx_str_t *object)
             return ngx_sio_node_refuse(c, "text is not UTF-8");
         }
 
-        if (ngx_sio_json_text(payload, c->limits->depth, object) != NGX_OK) {
+        if (ngx_sio_json_text(payload, c->in.limits->depth, object) != NGX_OK) {
             return ngx_sio_node_refuse(c, "malformed JSON");
         }
 
@@ -224,8 +219,8 @@ ngx_sio_node_object(ngx_sio_node_t *c, ngx_str_t *payload, ngx_str_t *object)
     c->packed = 1;
     *object = *payload;
 
-    if (ngx_sio_msgpack_check(payload, c->limits->depth, c->limits->nodes,
-                              &c->reason)
+    if (ngx_sio_msgpack_check(payload, c->in.limits->depth,
+                              c->in.limits->nodes, &c->in.reason)
         != NGX_OK)
     {
         return NGX_DECLINED;
@@ -392,7 +387,7 @@ ngx_sio_node_move_one(ngx_sio_node_t *c, ngx_str_t *object)
 
     m = c->m;
 
-    rooms = ngx_pcalloc(c->pool, 2 * sizeof(ngx_sio_qmsg_room_t));
+    rooms = ngx_pcalloc(c->in.pool, 2 * sizeof(ngx_sio_qmsg_room_t));
     if (rooms == NULL) {
         return NGX_ERROR;
     }
@@ -419,7 +414,7 @@ ngx_sio_node_move_one(ngx_sio_node_t *c, ngx_str_t *object)
 
     rc = ngx_sio_node_field(c, object, "room", &json);
 
-    return rc == NGX_OK ? ngx_sio_node_room(c, &json, m->op_rooms) : rc;
+    return rc == NGX_OK ? ngx_sio_qmsg_room(&c->in, &json, m->op_rooms) : rc;
 }
 
 
@@ -559,7 +554,7 @@ ngx_sio_node_back(ngx_sio_node_t *c, ngx_str_t *object)
         return rc;
     }
 
-    p = ngx_pnalloc(c->pool, json.len + 2);
+    p = ngx_pnalloc(c->in.pool, json.len + 2);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -715,11 +710,11 @@ ngx_sio_node_data(ngx_sio_node_t *c, ngx_str_t *object)
         return ngx_sio_node_refuse(c, "no event");
     }
 
-    if (ngx_sio_json_string_length(&event) > c->limits->name) {
+    if (ngx_sio_json_string_length(&event) > c->in.limits->name) {
         return ngx_sio_node_refuse(c, "too long a name");
     }
 
-    if (m->json.len > c->limits->json) {
+    if (m->json.len > c->in.limits->json) {
         return ngx_sio_node_refuse(c, "too large");
     }
 
@@ -811,11 +806,8 @@ static ngx_int_t
 ngx_sio_node_rooms(ngx_sio_node_t *c, ngx_str_t *object, const char *name,
     ngx_sio_qmsg_room_t **rooms, ngx_uint_t *n)
 {
-    ngx_int_t             rc;
-    ngx_str_t             json, element;
-    ngx_array_t           list;
-    ngx_sio_qmsg_room_t  *room;
-    ngx_sio_json_iter_t   it;
+    ngx_int_t  rc;
+    ngx_str_t  json;
 
     rc = ngx_sio_node_field(c, object, name, &json);
 
@@ -827,63 +819,7 @@ ngx_sio_node_rooms(ngx_sio_node_t *c, ngx_str_t *object, const char *name,
         return ngx_sio_node_refuse(c, "malformed rooms");
     }
 
-    if (ngx_array_init(&list, c->pool, 4, sizeof(ngx_sio_qmsg_room_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_sio_json_iter(&it, &json);
-
-    while (ngx_sio_json_element(&it, &element) == NGX_OK) {
-
-        if (list.nelts == c->limits->rooms) {
-            return ngx_sio_node_refuse(c, "too many rooms");
-        }
-
-        room = ngx_array_push(&list);
-        rc = room != NULL ? ngx_sio_node_room(c, &element, room) : NGX_ERROR;
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    *rooms = list.elts;
-    *n = list.nelts;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_sio_node_room(ngx_sio_node_t *c, ngx_str_t *value,
-    ngx_sio_qmsg_room_t *room)
-{
-    size_t  i;
-
-    ngx_memzero(room, sizeof(ngx_sio_qmsg_room_t));
-
-    if (ngx_sio_json_type(value) == NGX_SIO_JSON_STRING) {
-        return ngx_sio_node_text(c, value, &room->name);
-    }
-
-    if (ngx_sio_json_type(value) != NGX_SIO_JSON_NUMBER
-        || value->len > NGX_SIO_NODE_MAX_DIGITS)
-    {
-        return ngx_sio_node_refuse(c, "malformed room");
-    }
-
-    for (i = 1; i < value->len; i++) {
-        if (value->data[i] < '0' || value->data[i] > '9') {
-            return ngx_sio_node_refuse(c, "malformed room");
-        }
-    }
-
-    room->name = *value;
-    room->number = 1;
-
-    return NGX_OK;
+    return ngx_sio_qmsg_rooms(&c->in, &json, rooms, n);
 }
 
 
@@ -902,36 +838,14 @@ ngx_sio_node_name(ngx_sio_node_t *c, ngx_str_t *object, const char *name,
         return rc;
     }
 
-    return ngx_sio_node_text(c, &json, text);
-}
-
-
-static ngx_int_t
-ngx_sio_node_text(ngx_sio_node_t *c, ngx_str_t *value, ngx_str_t *text)
-{
-    if (ngx_sio_json_type(value) != NGX_SIO_JSON_STRING) {
-        return ngx_sio_node_refuse(c, "malformed field");
-    }
-
-    if (ngx_sio_json_string_length(value) > c->limits->name) {
-        return ngx_sio_node_refuse(c, "too long a name");
-    }
-
-    text->data = ngx_pnalloc(c->pool, value->len);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->len = ngx_sio_json_string_write(text->data, value) - text->data;
-
-    return NGX_OK;
+    return ngx_sio_qmsg_text(&c->in, &json, text);
 }
 
 
 static ngx_int_t
 ngx_sio_node_nsp(ngx_sio_node_t *c, ngx_str_t *nsp)
 {
-    if (nsp->len == 0 || nsp->data[0] != '/' || nsp->len > c->limits->name
+    if (nsp->len == 0 || nsp->data[0] != '/' || nsp->len > c->in.limits->name
         || ngx_strlchr(nsp->data, nsp->data + nsp->len, '\0') != NULL
         || ngx_strlchr(nsp->data, nsp->data + nsp->len, ',') != NULL
         || !ngx_sio_utf8_valid(nsp->data, nsp->len))
@@ -1017,22 +931,22 @@ ngx_sio_node_json(ngx_sio_node_t *c, ngx_str_t *value, ngx_str_t *json)
     c->noctets = 0;
     len = ngx_sio_msgpack_json(NULL, value, NULL, &c->noctets);
 
-    if (c->noctets > c->limits->attachments) {
+    if (c->noctets > c->in.limits->attachments) {
         return ngx_sio_node_refuse(c, "too many attachments");
     }
 
-    if (len > c->limits->json) {
+    if (len > c->in.limits->json) {
         return ngx_sio_node_refuse(c, "too large");
     }
 
-    json->data = ngx_pnalloc(c->pool, len);
+    json->data = ngx_pnalloc(c->in.pool, len);
     if (json->data == NULL) {
         return NGX_ERROR;
     }
 
     if (c->noctets) {
         c->m->nattachments = c->noctets;
-        c->m->attachments = ngx_palloc(c->pool,
+        c->m->attachments = ngx_palloc(c->in.pool,
                                        c->noctets * sizeof(ngx_str_t));
         if (c->m->attachments == NULL) {
             return NGX_ERROR;
@@ -1049,7 +963,7 @@ ngx_sio_node_json(ngx_sio_node_t *c, ngx_str_t *value, ngx_str_t *json)
 static ngx_int_t
 ngx_sio_node_refuse(ngx_sio_node_t *c, const char *reason)
 {
-    c->reason = reason;
+    c->in.reason = reason;
 
     return NGX_DECLINED;
 }

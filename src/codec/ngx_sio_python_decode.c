@@ -45,10 +45,8 @@ typedef struct {
     ngx_uint_t                     shape;
     ngx_str_t                     *attachments;
     ngx_uint_t                     nattachments;
-    const ngx_sio_qmsg_limits_t   *limits;
+    ngx_sio_qmsg_reader_t          in;
     ngx_sio_qmsg_t                *m;
-    ngx_pool_t                    *pool;
-    const char                    *reason;
 } ngx_sio_python_t;
 
 
@@ -69,12 +67,6 @@ static ngx_int_t ngx_sio_python_one(ngx_sio_python_t *c, ngx_str_t *method);
 static ngx_int_t ngx_sio_python_unpack(ngx_sio_python_t *c);
 static ngx_int_t ngx_sio_python_placeholders(ngx_sio_python_t *c,
     ngx_str_t *tree);
-static ngx_int_t ngx_sio_python_rooms(ngx_sio_python_t *c, ngx_str_t *value,
-    ngx_sio_qmsg_room_t **rooms, ngx_uint_t *n);
-static ngx_int_t ngx_sio_python_room(ngx_sio_python_t *c, ngx_str_t *value,
-    ngx_sio_qmsg_room_t *room);
-static ngx_int_t ngx_sio_python_text(ngx_sio_python_t *c, ngx_str_t *value,
-    ngx_str_t *text);
 static ngx_int_t ngx_sio_python_refuse(ngx_sio_python_t *c,
     const char *reason);
 static ngx_uint_t ngx_sio_python_none(ngx_str_t *value);
@@ -97,9 +89,10 @@ ngx_sio_python_decode(ngx_str_t *payload, ngx_uint_t dialect,
     ngx_memzero(&c, sizeof(ngx_sio_python_t));
     ngx_memzero(m, sizeof(ngx_sio_qmsg_t));
 
-    c.limits = limits;
+    c.in.limits = limits;
+    c.in.pool = pool;
+    c.in.digits = NGX_INT64_LEN;
     c.m = m;
-    c.pool = pool;
 
     rc = ngx_sio_pickle_is(payload) ? ngx_sio_python_pickle(&c, payload)
                                     : ngx_sio_python_json(&c, payload,
@@ -109,7 +102,7 @@ ngx_sio_python_decode(ngx_str_t *payload, ngx_uint_t dialect,
     }
 
     if (rc == NGX_DECLINED) {
-        *reason = c.reason;
+        *reason = c.in.reason;
     }
 
     return rc;
@@ -132,7 +125,7 @@ ngx_sio_python_json(ngx_sio_python_t *c, ngx_str_t *payload,
         return rc;
     }
 
-    if (ngx_sio_json_text(&plain, c->limits->depth, &object) != NGX_OK) {
+    if (ngx_sio_json_text(&plain, c->in.limits->depth, &object) != NGX_OK) {
         return ngx_sio_python_refuse(c, "malformed JSON");
     }
 
@@ -199,7 +192,7 @@ ngx_sio_python_plain(ngx_sio_python_t *c, ngx_str_t *payload,
         return NGX_OK;
     }
 
-    d = ngx_pnalloc(c->pool, plain->len + extra);
+    d = ngx_pnalloc(c->in.pool, plain->len + extra);
     if (d == NULL) {
         return NGX_ERROR;
     }
@@ -250,8 +243,9 @@ ngx_sio_python_pickle(ngx_sio_python_t *c, ngx_str_t *payload)
     ngx_uint_t                i, n;
     ngx_sio_pickle_value_t   *dict, *value;
 
-    rc = ngx_sio_pickle_decode(payload, c->limits->depth, c->limits->nodes,
-                               &dict, c->pool, &c->reason);
+    rc = ngx_sio_pickle_decode(payload, c->in.limits->depth,
+                               c->in.limits->nodes, &dict, c->in.pool,
+                               &c->in.reason);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -301,24 +295,24 @@ ngx_sio_python_pickle_field(ngx_sio_python_t *c, ngx_sio_pickle_value_t *value,
 
     n = ngx_sio_pickle_bytes(value);
 
-    if (n && (!binary || n > c->limits->attachments)) {
+    if (n && (!binary || n > c->in.limits->attachments)) {
         return ngx_sio_python_refuse(c, binary ? "too many attachments"
                                                : "octets where there are none");
     }
 
     len = ngx_sio_pickle_json_length(value);
 
-    if (len > c->limits->json) {
+    if (len > c->in.limits->json) {
         return ngx_sio_python_refuse(c, "too large");
     }
 
-    field->data = ngx_pnalloc(c->pool, len);
+    field->data = ngx_pnalloc(c->in.pool, len);
     if (field->data == NULL) {
         return NGX_ERROR;
     }
 
     if (n) {
-        c->attachments = ngx_palloc(c->pool, n * sizeof(ngx_str_t));
+        c->attachments = ngx_palloc(c->in.pool, n * sizeof(ngx_str_t));
         if (c->attachments == NULL) {
             return NGX_ERROR;
         }
@@ -345,13 +339,14 @@ ngx_sio_python_message(ngx_sio_python_t *c)
 
     m = c->m;
 
-    if (ngx_sio_python_text(c, &c->fields[NGX_SIO_PYTHON_METHOD], &method)
+    if (ngx_sio_qmsg_text(&c->in, &c->fields[NGX_SIO_PYTHON_METHOD], &method)
         != NGX_OK)
     {
         return ngx_sio_python_refuse(c, "no method");
     }
 
-    rc = ngx_sio_python_text(c, &c->fields[NGX_SIO_PYTHON_NAMESPACE], &m->nsp);
+    rc = ngx_sio_qmsg_text(&c->in, &c->fields[NGX_SIO_PYTHON_NAMESPACE],
+                           &m->nsp);
 
     if (rc == NGX_ERROR) {
         return rc;
@@ -365,7 +360,7 @@ ngx_sio_python_message(ngx_sio_python_t *c)
     }
 
     if (!ngx_sio_python_none(&c->fields[NGX_SIO_PYTHON_HOST])) {
-        rc = ngx_sio_python_text(c, &c->fields[NGX_SIO_PYTHON_HOST],
+        rc = ngx_sio_qmsg_text(&c->in, &c->fields[NGX_SIO_PYTHON_HOST],
                                  &m->origin);
         if (rc != NGX_OK) {
             return rc;
@@ -410,7 +405,7 @@ ngx_sio_python_emit(ngx_sio_python_t *c)
         m->all = 1;
 
     } else {
-        rc = ngx_sio_python_rooms(c, room, &m->rooms, &m->nrooms);
+        rc = ngx_sio_qmsg_rooms(&c->in, room, &m->rooms, &m->nrooms);
 
         if (rc != NGX_OK) {
             return rc;
@@ -424,7 +419,7 @@ ngx_sio_python_emit(ngx_sio_python_t *c)
     skip = &c->fields[NGX_SIO_PYTHON_SKIP];
 
     if (!ngx_sio_python_none(skip)) {
-        rc = ngx_sio_python_rooms(c, skip, &m->except, &m->nexcept);
+        rc = ngx_sio_qmsg_rooms(&c->in, skip, &m->except, &m->nexcept);
 
         if (rc != NGX_OK) {
             return rc;
@@ -468,7 +463,7 @@ ngx_sio_python_callback(ngx_sio_python_t *c)
         return ngx_sio_python_refuse(c, "malformed callback");
     }
 
-    rc = ngx_sio_python_room(c, &value[0], &c->m->room);
+    rc = ngx_sio_qmsg_room(&c->in, &value[0], &c->m->room);
 
     if (rc != NGX_OK) {
         return rc;
@@ -498,7 +493,7 @@ ngx_sio_python_args(ngx_sio_python_t *c)
     event = &c->fields[NGX_SIO_PYTHON_EVENT];
     data = &c->fields[NGX_SIO_PYTHON_DATA];
 
-    if (ngx_sio_json_string_length(event) > c->limits->name) {
+    if (ngx_sio_json_string_length(event) > c->in.limits->name) {
         return ngx_sio_python_refuse(c, "too long a name");
     }
 
@@ -535,7 +530,7 @@ ngx_sio_python_args(ngx_sio_python_t *c)
         inside.len = 0;
     }
 
-    p = ngx_pnalloc(c->pool, sizeof("[,]") - 1 + event->len + inside.len);
+    p = ngx_pnalloc(c->in.pool, sizeof("[,]") - 1 + event->len + inside.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -556,7 +551,7 @@ ngx_sio_python_args(ngx_sio_python_t *c)
     c->m->attachments = c->attachments;
     c->m->nattachments = c->nattachments;
 
-    if (c->m->json.len > c->limits->json) {
+    if (c->m->json.len > c->in.limits->json) {
         return ngx_sio_python_refuse(c, "too large");
     }
 
@@ -598,7 +593,7 @@ ngx_sio_python_answer(ngx_sio_python_t *c)
         return ngx_sio_python_refuse(c, "malformed callback");
     }
 
-    rc = ngx_sio_python_room(c, &c->fields[NGX_SIO_PYTHON_SID], &m->room);
+    rc = ngx_sio_qmsg_room(&c->in, &c->fields[NGX_SIO_PYTHON_SID], &m->room);
 
     if (rc != NGX_OK) {
         return rc;
@@ -658,15 +653,15 @@ ngx_sio_python_one(ngx_sio_python_t *c, ngx_str_t *method)
         return ngx_sio_python_refuse(c, "unknown method");
     }
 
-    rooms = ngx_pcalloc(c->pool, 2 * sizeof(ngx_sio_qmsg_room_t));
+    rooms = ngx_pcalloc(c->in.pool, 2 * sizeof(ngx_sio_qmsg_room_t));
     if (rooms == NULL) {
         return NGX_ERROR;
     }
 
-    rc = ngx_sio_python_room(c, &c->fields[target], &rooms[0]);
+    rc = ngx_sio_qmsg_room(&c->in, &c->fields[target], &rooms[0]);
 
     if (rc == NGX_OK && room) {
-        rc = ngx_sio_python_room(c, &c->fields[NGX_SIO_PYTHON_ROOM],
+        rc = ngx_sio_qmsg_room(&c->in, &c->fields[NGX_SIO_PYTHON_ROOM],
                                  &rooms[1]);
         m->op_rooms = &rooms[1];
         m->nop_rooms = 1;
@@ -699,13 +694,13 @@ ngx_sio_python_unpack(ngx_sio_python_t *c)
         return ngx_sio_python_refuse(c, "malformed binary data");
     }
 
-    if (ngx_array_init(&list, c->pool, 4, sizeof(ngx_str_t)) != NGX_OK) {
+    if (ngx_array_init(&list, c->in.pool, 4, sizeof(ngx_str_t)) != NGX_OK) {
         return NGX_ERROR;
     }
 
     for (n = 0; ngx_sio_json_element(&it, &element) == NGX_OK; n++) {
 
-        if (n == c->limits->attachments) {
+        if (n == c->in.limits->attachments) {
             return ngx_sio_python_refuse(c, "too many attachments");
         }
 
@@ -718,7 +713,7 @@ ngx_sio_python_unpack(ngx_sio_python_t *c)
             return NGX_ERROR;
         }
 
-        attachment->data = ngx_pnalloc(c->pool, element.len);
+        attachment->data = ngx_pnalloc(c->in.pool, element.len);
         if (attachment->data == NULL) {
             return NGX_ERROR;
         }
@@ -810,114 +805,10 @@ ngx_sio_python_placeholders(ngx_sio_python_t *c, ngx_str_t *tree)
 }
 
 
-/* a name or number, or a list of these */
-
-static ngx_int_t
-ngx_sio_python_rooms(ngx_sio_python_t *c, ngx_str_t *value,
-    ngx_sio_qmsg_room_t **rooms, ngx_uint_t *n)
-{
-    ngx_int_t             rc;
-    ngx_str_t             element;
-    ngx_array_t           list;
-    ngx_sio_qmsg_room_t  *room;
-    ngx_sio_json_iter_t   it;
-
-    if (ngx_array_init(&list, c->pool, 2, sizeof(ngx_sio_qmsg_room_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_sio_json_type(value) != NGX_SIO_JSON_ARRAY) {
-        room = ngx_array_push(&list);
-        rc = room != NULL ? ngx_sio_python_room(c, value, room) : NGX_ERROR;
-
-        *rooms = list.elts;
-        *n = 1;
-
-        return rc;
-    }
-
-    ngx_sio_json_iter(&it, value);
-
-    while (ngx_sio_json_element(&it, &element) == NGX_OK) {
-
-        if (list.nelts == c->limits->rooms) {
-            return ngx_sio_python_refuse(c, "too many rooms");
-        }
-
-        room = ngx_array_push(&list);
-        rc = room != NULL ? ngx_sio_python_room(c, &element, room) : NGX_ERROR;
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    *rooms = list.elts;
-    *n = list.nelts;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_sio_python_room(ngx_sio_python_t *c, ngx_str_t *value,
-    ngx_sio_qmsg_room_t *room)
-{
-    size_t  i;
-
-    ngx_memzero(room, sizeof(ngx_sio_qmsg_room_t));
-
-    if (ngx_sio_json_type(value) == NGX_SIO_JSON_STRING) {
-        return ngx_sio_python_text(c, value, &room->name);
-    }
-
-    if (ngx_sio_json_type(value) != NGX_SIO_JSON_NUMBER
-        || value->len > NGX_INT64_LEN)
-    {
-        return ngx_sio_python_refuse(c, "malformed room");
-    }
-
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] == '.' || (value->data[i] | 0x20) == 'e') {
-            return ngx_sio_python_refuse(c, "malformed room");
-        }
-    }
-
-    room->name = *value;
-    room->number = 1;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_sio_python_text(ngx_sio_python_t *c, ngx_str_t *value, ngx_str_t *text)
-{
-    if (ngx_sio_json_type(value) != NGX_SIO_JSON_STRING) {
-        return ngx_sio_python_refuse(c, "malformed field");
-    }
-
-    if (ngx_sio_json_string_length(value) > c->limits->name) {
-        return ngx_sio_python_refuse(c, "too long a name");
-    }
-
-    text->data = ngx_pnalloc(c->pool, value->len);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    text->len = ngx_sio_json_string_write(text->data, value) - text->data;
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
 ngx_sio_python_refuse(ngx_sio_python_t *c, const char *reason)
 {
-    c->reason = reason;
+    c->in.reason = reason;
 
     return NGX_DECLINED;
 }

@@ -101,4 +101,31 @@ typedef struct {
 } ngx_sio_qmsg_limits_t;
 
 
+/*
+ * What decoders read in the same way, from slices of valid JSON.  All of these
+ * give
+ *
+ *   NGX_OK
+ *   NGX_DECLINED  refused; reader->reason says why in a few words
+ *   NGX_ERROR     no memory
+ */
+
+typedef struct {
+    const ngx_sio_qmsg_limits_t  *limits;
+    size_t                        digits;   /* of a room that is a number */
+    ngx_pool_t                   *pool;
+    const char                   *reason;
+} ngx_sio_qmsg_reader_t;
+
+/* a string: a name of something */
+ngx_int_t ngx_sio_qmsg_text(ngx_sio_qmsg_reader_t *reader, ngx_str_t *value,
+    ngx_str_t *text);
+
+/* a string or an integer; one of these, or an array of them */
+ngx_int_t ngx_sio_qmsg_room(ngx_sio_qmsg_reader_t *reader, ngx_str_t *value,
+    ngx_sio_qmsg_room_t *room);
+ngx_int_t ngx_sio_qmsg_rooms(ngx_sio_qmsg_reader_t *reader, ngx_str_t *value,
+    ngx_sio_qmsg_room_t **rooms, ngx_uint_t *n);
+
+
 #endif /* _NGX_SIO_QMSG_H_INCLUDED_ */

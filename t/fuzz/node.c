@@ -9,6 +9,7 @@
  * link: src/codec/ngx_sio_msgpack.c src/codec/ngx_sio_msgpack_decode.c
  * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_packet.c
  * link: src/codec/ngx_sio_utf8.c src/codec/ngx_sio_base64.c
+ * link: src/codec/ngx_sio_qmsg.c
  * libs: -lm
  */
 

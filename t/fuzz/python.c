@@ -8,6 +8,7 @@
  * link: src/codec/ngx_sio_pickle.c src/codec/ngx_sio_pickle_decode.c
  * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_packet.c
  * link: src/codec/ngx_sio_base64.c src/codec/ngx_sio_utf8.c
+ * link: src/codec/ngx_sio_qmsg.c
  * libs: -lm
  */
 

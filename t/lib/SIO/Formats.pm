@@ -39,7 +39,7 @@ sub compile {
                    map { "$root/src/codec/ngx_sio_$_.c" }
                        qw(base64 json msgpack msgpack_decode node node_decode
                           packet pickle pickle_decode python python_decode
-                          utf8));
+                          qmsg utf8));
 
     make_path(build_dir());
 
