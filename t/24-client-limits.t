@@ -27,7 +27,7 @@ my $backend = SIO::Backend->new->start;
 
 my $nginx = SIO::Nginx->new(
     workers => 4,
-    http    => "upstream app { server @{[ $backend->address ]}; keepalive 8; }",
+    backend => $backend,
     server  => <<'EOF')->start;
         socketio_webhook    /_hook;
         socketio_allow_eio3 on;
@@ -60,13 +60,6 @@ my $nginx = SIO::Nginx->new(
             socketio_webhook off;
             socketio_namespaces *;
             socketio_max_name 32;
-        }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
         }
 
         location /_api/ {

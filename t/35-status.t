@@ -25,11 +25,6 @@ my $backend = SIO::Backend->new->start;
 my $patience = 10 * scale();
 
 my $http = <<"EOF";
-    upstream app {
-        server @{[ $backend->address ]};
-        keepalive 16;
-    }
-
     # no heartbeat is to be counted
     socketio_ping_interval 600s;
 
@@ -103,13 +98,6 @@ my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/gr;
             socketio_webhook_concurrency 1;
         }
 
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }
-
         location /_api/ {
             socketio_api;
             client_body_buffer_size 64k;
@@ -131,8 +119,12 @@ sub nginx {
 
     my $more = delete $option{more} // '';
 
-    return SIO::Nginx->new(http => "$http$more", server => $server, %option)
-           ->start;
+    return SIO::Nginx->new(
+        backend => $backend,
+        http    => "$http$more",
+        server  => $server,
+        %option,
+    )->start;
 }
 
 

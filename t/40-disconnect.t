@@ -24,10 +24,8 @@ my $backend = SIO::Backend->new->start;
 my $nginx = SIO::Nginx->new(
     workers => 4,
     main    => 'worker_shutdown_timeout 1s;',
-    http    => <<"EOS",
-    upstream app { server @{[ $backend->address ]}; keepalive 32; }
-EOS
-    server => <<'EOS',
+    backend => $backend,
+    server  => <<'EOS',
         socketio_webhook /_hook;
         socketio_webhook_timeout 30s;
 
@@ -43,12 +41,6 @@ EOS
         location /small/ {
             socketio;
             socketio_send_buffer 16k;
-        }
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
         }
         location /_api/ { socketio_api; allow 127.0.0.1; deny all;
                           client_max_body_size 2m; }

@@ -31,12 +31,7 @@ $backend->on({ type => 'event', event => 'echo' }, { json => {
     ack => '%args%' } });
 $backend->on({ type => 'connect' }, { json => { join => ['room'] } });
 
-my $http = <<"EOF";
-    upstream app {
-        server @{[ $backend->address ]};
-        keepalive 32;
-    }
-
+my $http = <<'EOF';
     access_log off;
     %%ZONE%%
 EOF
@@ -48,13 +43,6 @@ my $server = <<'EOF';
             socketio_ping_interval 2s;
             socketio_ping_timeout 20s;
             socketio_max_payload 100k;
-        }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
         }
 
         location /_api/ {
@@ -85,6 +73,7 @@ sub nginx {
 
     return SIO::Nginx->new(
         workers => $workers,
+        backend => $backend,
         daemon  => 0,
         events  => 'worker_connections 512;',
 

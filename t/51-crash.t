@@ -26,15 +26,6 @@ my $kills = $ENV{SIO_FULL} ? 40 : 4;
 
 my $backend = SIO::Backend->new->start;
 
-my $http = <<"EOF";
-    upstream app {
-        server @{[ $backend->address ]};
-        keepalive 32;
-    }
-
-    access_log off;
-EOF
-
 my $patience = 8 * scale();
 
 my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
@@ -51,13 +42,6 @@ my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
             socketio;
             socketio_ping_interval 120s;
             socketio_max_payload 20k;
-        }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
         }
 
         location /_api/ {
@@ -81,7 +65,8 @@ sub nginx {
 
     return SIO::Nginx->new(
         workers => $workers,
-        http    => "$http\n    socketio_zone socketio $zone;",
+        backend => $backend,
+        http    => "access_log off; socketio_zone socketio $zone;",
         server  => $server,
         events  => "worker_connections $connections;",
     )->start;

@@ -24,15 +24,6 @@ use Time::HiRes qw(sleep time);
 
 my $backend = SIO::Backend->new->start;
 
-my $http = <<"EOF";
-    upstream app {
-        server @{[ $backend->address ]};
-        keepalive 32;
-    }
-
-    access_log off;
-EOF
-
 my $server = <<'EOF';
         location /socket.io/ {
             socketio;
@@ -47,13 +38,6 @@ my $server = <<'EOF';
             socketio_webhook /_hook;
             socketio_ping_interval 1s;
             socketio_ping_timeout 1s;
-        }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
         }
 
         location /_api/ {
@@ -75,7 +59,8 @@ sub nginx {
 
     return SIO::Nginx->new(
         workers => 2,
-        http    => $http,
+        backend => $backend,
+        http    => 'access_log off;',
         server  => $server,
         events  => 'worker_connections 256;',
         %option,

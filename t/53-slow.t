@@ -26,15 +26,6 @@ my $full = $ENV{SIO_FULL};
 my $backend = SIO::Backend->new->start;
 my $patience = 20 * scale();
 
-my $http = <<"EOF";
-    upstream app {
-        server @{[ $backend->address ]};
-        keepalive 16;
-    }
-
-    access_log off;
-EOF
-
 my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
         # so that the kernel does not take what clients do not
         listen 127.0.0.1:%%PORT_small%% sndbuf=16k;
@@ -58,13 +49,6 @@ my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
             socketio_ping_timeout 1s;
         }
 
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-        }
-
         location /_api/ {
             socketio_api;
             allow 127.0.0.1;
@@ -82,7 +66,8 @@ sub nginx {
 
     return SIO::Nginx->new(
         workers => 1,
-        http    => $http,
+        backend => $backend,
+        http    => 'access_log off;',
         server  => $server,
         events  => 'worker_connections 2048;',
         %option,

@@ -67,14 +67,8 @@ my $nginx = SIO::Nginx->new(
     allow   => [ qr/\b(?:malloc|calloc|realloc|posix_memalign)\(/,
                  qr/Sec-WebSocket-Accept could not be computed/ ],
     main    => 'master_process off;',
-    http    => <<"EOF",
-    upstream app {
-        server @{[ $backend->address ]};
-        keepalive 32;
-    }
-
-    access_log off;
-EOF
+    backend => $backend,
+    http    => 'access_log off;',
     server  => <<'EOF',
         location /socket.io/ {
             socketio;
@@ -82,13 +76,6 @@ EOF
             socketio_ping_interval 1s;
             socketio_allow_eio3 on;
             socketio_send_buffer 64k;
-        }
-
-        location = /_hook {
-            internal;
-            proxy_pass http://app;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
         }
 
         location /_api/ {

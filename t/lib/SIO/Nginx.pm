@@ -58,7 +58,7 @@ http {
 EOF
 
 my $backend_http = <<'EOF';
-    upstream app { server %%BACKEND%%; keepalive 16; }
+    upstream app { server %%BACKEND%%; keepalive 32; }
 EOF
 
 my $backend_server = <<'EOF';
