@@ -3,7 +3,7 @@ package SIO::Curl;
 use strict;
 use warnings;
 
-use Carp qw(croak);
+use parent qw(SIO::HTTP);       # get, post, request
 use SIO::Proc;
 use SIO::Util qw(temp_dir needed);
 
@@ -21,28 +21,6 @@ sub new {
         serial  => 0,
         %option,
     }, $class;
-}
-
-
-sub get {
-    my ($self, $path, @headers) = @_;
-
-    return $self->request('GET', $path, headers => \@headers);
-}
-
-
-sub post {
-    my ($self, $path, $body, @headers) = @_;
-
-    return $self->request('POST', $path, headers => \@headers, body => $body);
-}
-
-
-sub request {
-    my ($self, $method, $path, %option) = @_;
-
-    return $self->start($method, $path, %option)->wait($option{timeout})
-           // croak "$method $path: no answer in time";
 }
 
 

@@ -3,9 +3,8 @@ package SIO::HTTP3;
 use strict;
 use warnings;
 
-use Carp qw(croak);
 use JSON::PP ();
-use SIO::HTTP;
+use parent qw(SIO::HTTP);       # get, post, request
 use SIO::Proc;
 use SIO::Util qw(program);
 
@@ -32,28 +31,6 @@ sub available {
     my $nginx = program($ENV{SIO_NGINX} // 'nginx') // return 0;
 
     return SIO::Proc->run([ $nginx, '-V' ])->{err} =~ /with-http_v3_module/;
-}
-
-
-sub get {
-    my ($self, $path, @headers) = @_;
-
-    return $self->request('GET', $path, headers => \@headers);
-}
-
-
-sub post {
-    my ($self, $path, $body, @headers) = @_;
-
-    return $self->request('POST', $path, headers => \@headers, body => $body);
-}
-
-
-sub request {
-    my ($self, $method, $path, %option) = @_;
-
-    return $self->start($method, $path, %option)->wait($option{timeout})
-           // croak "$method $path: no answer in time";
 }
 
 
