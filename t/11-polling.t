@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 
 use IO::Uncompress::AnyInflate qw(anyinflate $AnyInflateError);
 use JSON::PP ();
+use SIO::Answers qw(is_answer is_error);
 use SIO::Backend;
 use SIO::Curl;
 use SIO::EIO;
@@ -80,27 +81,6 @@ EOS
 
 my $nginx = $ways->nginx;
 my $way = $ways->way;
-
-
-sub is_answer {
-    my ($response, $status, $body, $name) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    is_deeply([ $response->{status}, $response->{body} ], [ $status, $body ],
-              $name);
-}
-
-
-sub is_error {
-    my ($response, $code, $name) = @_;
-
-    my $message = { 1 => 'Session ID unknown', 3 => 'Bad request' }->{$code};
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    is_answer($response, 400, qq({"code":$code,"message":"$message"}), $name);
-}
 
 
 # The poll that was left behind ends like this, and the session with it.

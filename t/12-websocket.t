@@ -10,6 +10,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use SIO::Answers qw(is_answer);
 use SIO::Backend;
 use SIO::EIO;
 use SIO::HTTP;
@@ -112,16 +113,6 @@ sub joined {
         or die 'not connected';
 
     return $eio;
-}
-
-
-sub is_answer {
-    my ($response, $status, $body, $name) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    is_deeply([ $response->{status}, $response->{body} ], [ $status, $body ],
-              $name);
 }
 
 

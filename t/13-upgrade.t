@@ -12,6 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use SIO::Answers qw(is_answer is_error);
 use SIO::Backend;
 use SIO::EIO;
 use SIO::HTTP;
@@ -87,27 +88,6 @@ EOS
 my $nginx = $ways->nginx;
 my $way = $ways->way;
 my @workers = $nginx->workers;
-
-
-sub is_answer {
-    my ($response, $status, $body, $name) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    is_deeply([ $response->{status}, $response->{body} ], [ $status, $body ],
-              $name);
-}
-
-
-sub is_error {
-    my ($response, $code, $name) = @_;
-
-    my $message = { 1 => 'Session ID unknown', 3 => 'Bad request' }->{$code};
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    is_answer($response, 400, qq({"code":$code,"message":"$message"}), $name);
-}
 
 
 sub is_closed {

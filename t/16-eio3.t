@@ -12,6 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use SIO::Answers qw(is_answer);
 use SIO::Backend;
 use SIO::EIO;
 use SIO::WS;
@@ -88,16 +89,6 @@ sub session {
     is_answer($eio->get, 200, '2:40', 'C74 and is connected');
 
     return $eio;
-}
-
-
-sub is_answer {
-    my ($response, $status, $body, $name) = @_;
-
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-
-    is_deeply([ $response->{status}, $response->{body} ], [ $status, $body ],
-              $name);
 }
 
 
