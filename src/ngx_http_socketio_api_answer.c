@@ -109,6 +109,7 @@ ngx_http_socketio_api_answer(ngx_http_socketio_api_t *api)
 ngx_int_t
 ngx_http_socketio_api_refuse(ngx_http_socketio_api_call_t *call)
 {
+    size_t                         i;
     ngx_http_request_t            *r;
     ngx_http_socketio_api_text_t   text;
 
@@ -125,12 +126,20 @@ ngx_http_socketio_api_refuse(ngx_http_socketio_api_call_t *call)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ngx_http_socketio_api_text_init(&text, r->pool);
+    ngx_http_socketio_api_error(call, &text);
+
+    /* it may tell a name, and names may hold line feeds */
+
+    for (i = 0; i < call->message.len; i++) {
+        if (call->message.data[i] < 0x20 || call->message.data[i] == 0x7f) {
+            call->message.data[i] = '?';
+        }
+    }
+
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "socketio api: %ui %s, %V", call->status, call->code,
                   &call->message);
-
-    ngx_http_socketio_api_text_init(&text, r->pool);
-    ngx_http_socketio_api_error(call, &text);
 
     return ngx_http_socketio_api_reply(r, call->status, &text);
 }

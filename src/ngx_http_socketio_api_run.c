@@ -304,8 +304,10 @@ ngx_http_socketio_api_ack(ngx_http_socketio_api_t *api,
     ngx_http_socketio_acked_t      acked;
     ngx_http_socketio_api_call_t  *call;
 
+    /* a request lives longer than its answers, of which there may be many */
+
     rc = ngx_http_socketio_result_acked_decode(body, &acked,
-                                               api->request->pool);
+                                               api->worker->pool);
     if (rc == NGX_DECLINED || acked.tag >= api->ncalls) {
         return;
     }

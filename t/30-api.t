@@ -534,6 +534,13 @@ subtest 'namespaces that no location declares' => sub {
 
     is(call('/small/emit', { event => 'a', namespace => '/chat' }),
        '400 unknown_namespace', 'another zone has declared it');
+
+    my $mark = $nginx->mark;
+
+    is(call('emit', { event => 'a', namespace => "/x\nforged" }),
+       '400 unknown_namespace', 'one of two lines');
+    like(substr($nginx->log, $mark), qr/declares the namespace "\/x\?forged"/,
+         'which is one in the log');
 };
 
 
