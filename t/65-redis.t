@@ -380,6 +380,7 @@ subtest 'something else' => sub {
         [ 'a web server', qr/invalid reply/, "HTTP/1.1 400 Bad\r\n\r\n" ],
         [ 'endless lengths', qr/invalid reply/, '$' . '9' x 100 ],
         [ 'a huge array', qr/invalid reply/, "*2000000000\r\n" ],
+        [ 'a long array', qr/invalid reply/, "*9\r\n" ],
         [ 'deep arrays', qr/invalid reply/, "*1\r\n" x 1000 ],
         [ 'an array in another', qr/invalid reply/, "*1\r\n*1\r\n:1\r\n" ],
         [ 'an endless line', qr/invalid reply/, '+' . 'x' x 200000 ],

@@ -9,7 +9,7 @@
 #define NGX_SIO_REDIS_BUFFER     (64 * 1024)
 #define NGX_SIO_REDIS_TURN       (1024 * 1024)
 #define NGX_SIO_REDIS_LINE       (64 * 1024)
-#define NGX_SIO_REDIS_ELEMENTS   1024
+#define NGX_SIO_REDIS_ELEMENTS   8          /* each may be a long string */
 #define NGX_SIO_REDIS_KEEP       (256 * 1024)
 
 
