@@ -295,6 +295,7 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
     case NGX_HTTP_SOCKETIO_ANSWER:
     case NGX_HTTP_SOCKETIO_RESULT:
     case NGX_HTTP_SOCKETIO_ACKED:
+        ngx_reset_pool(w->pool);
         ngx_http_socketio_deliver(w, e->kind, e->from, &e->body);
         break;
 
