@@ -398,6 +398,59 @@ subtest 'by way of another worker' => sub { walk(2) };
 subtest 'the first webhook' => sub { first_webhook() };
 
 
+# An entry of the log that needs a buffer of its own: it can wait, and is not
+# lost for all whom it is for.
+
+subtest 'a large emit' => sub {
+    start(http => "upstream app { server @{[ $backend->address ]}; }"
+                  . 'client_body_buffer_size 256k; access_log off;');
+
+    my @workers = $nginx->workers;
+    my @wrong;
+
+    my $emit = sub {
+        my ($n) = @_;
+
+        connections(1);
+        $other->{queue} = [];
+
+        $nomem->nth($n);
+
+        my $r = eval {
+            $http[3]->post('/_api/emit', '{"event":"news","args":["'
+                                         . 'x' x 100_000 . '"],"to":"all"}');
+        };
+        my $heard = soon(sub { $other->event('news', 0.05) });
+        my ($failed, $count) = $nomem->off;
+
+        if (!still_there()) {
+            # memory was missing for its own message
+            push @wrong, "$n: closed" if !$other->eio->{ws}{closed};
+            $other = other();
+
+        } elsif ($r && $r->{status} == 200 && !$heard) {
+            push @wrong, "$n: not heard", $nomem->trace
+                if !$other->event('news', 5);
+        }
+
+        return $count;
+    };
+
+    $emit->(1 << 30) for 1 .. 2;
+
+    my $count = $emit->(1 << 30);
+
+    $emit->($_) for 1 .. $count;
+
+    is_deeply(\@wrong, [], "takes $count allocations");
+    unlike($nginx->log, qr/not readable|worker was too slow/,
+           'the worker has not given up');
+    is_deeply([ $nginx->workers ], \@workers, 'and is the same');
+
+    $nginx->stop;
+};
+
+
 # What a reply is read into is kept for the next one, unless it has grown.
 
 sub refused {

@@ -227,6 +227,7 @@ ngx_sio_hub_read_handler(ngx_event_t *ev)
 /*
  *   NGX_OK        there may be more
  *   NGX_DONE      everything was read
+ *   NGX_BUSY      there was no memory for the next one
  *   NGX_DECLINED  this worker was declared lost
  */
 
@@ -267,6 +268,10 @@ ngx_sio_hub_read_batch(ngx_sio_hub_t *hub)
             return NGX_DECLINED;
         }
 
+        if (rc == NGX_ERROR) {
+            return NGX_BUSY;
+        }
+
         __atomic_store_n(&hub->slot->cursor, hub->position, __ATOMIC_RELEASE);
 
         if (rc == NGX_DONE) {
@@ -297,10 +302,13 @@ ngx_sio_hub_read_give_up(ngx_sio_hub_t *hub)
 static ngx_int_t
 ngx_sio_hub_read_dispatch(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *re)
 {
+    ngx_int_t            rc;
     ngx_sio_hub_entry_t  e;
 
-    if (ngx_sio_hub_read_body(hub, re, &hub->body, &e) != NGX_OK) {
-        return NGX_DECLINED;
+    rc = ngx_sio_hub_read_body(hub, re, &hub->body, &e);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     hub->position = re->position + re->size;
