@@ -5,7 +5,7 @@
 
 static ngx_int_t ngx_sio_bridge_swap(uint64_t *word, ngx_sio_hub_addr_t from,
     ngx_sio_hub_addr_t to);
-static ngx_int_t ngx_sio_bridge_name(ngx_sio_bridge_t *b);
+static void ngx_sio_bridge_name(ngx_sio_bridge_t *b, u_char *id);
 static ngx_uint_t ngx_sio_bridge_wanted(uint64_t key, uint64_t *keys,
     ngx_uint_t nkeys);
 
@@ -13,8 +13,8 @@ static ngx_uint_t ngx_sio_bridge_wanted(uint64_t key, uint64_t *keys,
 ngx_int_t
 ngx_sio_bridge_init(ngx_sio_bridge_t *b, ngx_sio_mem_t *mem)
 {
-    size_t     size;
-    ngx_int_t  rc;
+    size_t  size;
+    u_char  id[NGX_SIO_BRIDGE_ID];
 
     b->mem = mem;
     b->head = ngx_sio_mem_region(mem, NGX_SIO_MEM_BRIDGE, &size);
@@ -23,37 +23,33 @@ ngx_sio_bridge_init(ngx_sio_bridge_t *b, ngx_sio_mem_t *mem)
         return NGX_OK;
     }
 
+    if (ngx_sio_random(id, NGX_SIO_BRIDGE_ID) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
+                      "no random octets for the id of a host");
+        return NGX_ERROR;
+    }
+
     if (ngx_sio_mem_lock(mem) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rc = ngx_sio_bridge_name(b);
+    ngx_sio_bridge_name(b, id);
 
     ngx_sio_mem_unlock(mem);
 
-    if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, ngx_errno,
-                      "no random octets for the id of a host");
-    }
-
-    return rc;
+    return NGX_OK;
 }
 
 
-static ngx_int_t
-ngx_sio_bridge_name(ngx_sio_bridge_t *b)
+static void
+ngx_sio_bridge_name(ngx_sio_bridge_t *b, u_char *id)
 {
     if (b->head->named) {
-        return NGX_OK;
+        return;
     }
 
-    if (ngx_sio_random(b->head->id, NGX_SIO_BRIDGE_ID) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
+    ngx_memcpy(b->head->id, id, NGX_SIO_BRIDGE_ID);
     ngx_sio_mem_commit(&b->head->named, 1);
-
-    return NGX_OK;
 }
 
 

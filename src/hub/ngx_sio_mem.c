@@ -46,6 +46,8 @@ struct ngx_sio_mem_s {
     void                   *data;
     ngx_log_t              *log;
     ngx_pid_t               pid;
+    ngx_pid_t               dead;         /* who held the lock; 0: nobody, or
+                                             was logged */
     unsigned                attached:1;   /* since the last prune */
     unsigned                broken:1;     /* was logged */
     char                    link[sizeof(NGX_SIO_MEM_LINK)
@@ -284,6 +286,13 @@ void
 ngx_sio_mem_unlock(ngx_sio_mem_t *mem)
 {
     (void) pthread_mutex_unlock(&mem->head->lock);
+
+    if (mem->dead) {
+        ngx_log_error(NGX_LOG_NOTICE, mem->log, 0,
+                      "socketio zone \"%V\" was locked by process %P that "
+                      "died", &mem->name, mem->dead);
+        mem->dead = 0;
+    }
 }
 
 
@@ -620,10 +629,7 @@ ngx_sio_mem_wait(ngx_sio_mem_t *mem)
 static ngx_int_t
 ngx_sio_mem_recover(ngx_sio_mem_t *mem)
 {
-    ngx_log_error(NGX_LOG_NOTICE, mem->log, 0,
-                  "socketio zone \"%V\" was locked by process %P that died",
-                  &mem->name, (ngx_pid_t) mem->head->holder);
-
+    mem->dead = (ngx_pid_t) mem->head->holder;
     mem->head->holder = mem->pid;
 
     if (mem->repair) {
