@@ -37,7 +37,9 @@ ngx_http_socketio_letter_insert(ngx_http_socketio_letter_box_t *box,
         len += parts[i].len;
     }
 
-    if (box->size + len > limit) {
+    /* a large one finds room when nothing else waits */
+
+    if (box->size != 0 && box->size + len > limit) {
         return NGX_DECLINED;
     }
 

@@ -510,7 +510,7 @@ ngx_http_socketio_node_send(ngx_http_socketio_line_t *line, ngx_sio_qmsg_t *m)
 
     pool = line->bridge->worker->pool;
 
-    if (ngx_sio_node_encode(m, line->conf->conf.max_message, &payload, pool)
+    if (ngx_sio_node_encode(m, line->conf->conf.max_publish, &payload, pool)
            != NGX_OK
         || ngx_sio_node_channel(&line->conf->channel, m, &channel, pool)
            != NGX_OK

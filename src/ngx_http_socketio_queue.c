@@ -8,6 +8,9 @@
 
 #define NGX_HTTP_SOCKETIO_QUEUE_CHANNEL   200
 
+/* a list of all sockets; Redis drops who is 32m behind */
+#define NGX_HTTP_SOCKETIO_QUEUE_PUBLISH   (24 * 1024 * 1024)
+
 /* what a message has beside what an entry of the log can carry */
 #define NGX_HTTP_SOCKETIO_QUEUE_ROOM      4096
 
@@ -308,6 +311,8 @@ ngx_http_socketio_queue_init(ngx_conf_t *cf,
                   ? 30000 : clcf->resolver_timeout;
             q[k]->conf.max_message = ngx_sio_hub_max_entry(zone[i]->size) * 2
                                      + NGX_HTTP_SOCKETIO_QUEUE_ROOM;
+            q[k]->conf.max_publish = ngx_max(q[k]->conf.max_message,
+                                             NGX_HTTP_SOCKETIO_QUEUE_PUBLISH);
             q[k]->conf.max_pending = NGX_HTTP_SOCKETIO_QUEUE_PENDING;
             q[k]->conf.max_buffer = NGX_HTTP_SOCKETIO_QUEUE_BUFFER;
         }

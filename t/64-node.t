@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
 use SIO::Client;
+use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
@@ -27,12 +28,12 @@ my $redis = SIO::Redis->new->start;
 
 
 sub host {
-    my ($key) = @_;
+    my ($key, $http) = @_;
 
     my $nginx = SIO::Nginx->new(
         workers => 2,
         http    => 'socketio_message_queue ' . $redis->url
-                   . " format=node channel=$key;",
+                   . " format=node channel=$key;" . ($http // ''),
         server  => <<'EOS')->start;
         location /socket.io/ {
             socketio;
@@ -570,6 +571,27 @@ sub later {
         return $json->decode($said);
     };
 }
+
+
+# More sockets than an entry of the log could carry.
+
+subtest 'a long list' => sub {
+    my $node = server('many', 'redis');
+    my $host = host('many', 'socketio_zone socketio 1m;'
+                            . 'socketio_max_payload 10k;'
+                            . 'socketio_ping_interval 5m;');
+
+    my $http = SIO::HTTP->new(port => $host->port, timeout => 10 * scale());
+
+    SIO::EIO->open(port => $host->port, http => $http)->post('40')
+        for 1 .. 1500;
+
+    is(@{ ask($node, 'fetch', '/', {}) // [] }, 1500,
+       'fetchSockets() of 1,500');
+
+    $node->close_stdin;
+    $host->stop;
+};
 
 
 done_testing();

@@ -60,7 +60,8 @@ typedef struct {
     ngx_str_t             name;          /* of this process, for the broker */
     ngx_resolver_t       *resolver;      /* NULL: url->addrs as they are */
     ngx_msec_t            resolver_timeout;
-    size_t                max_message;   /* larger ones are refused */
+    size_t                max_message;   /* larger ones are refused, */
+    size_t                max_publish;   /* ... or not published */
     ngx_uint_t            max_pending;   /* published, not yet confirmed */
     size_t                max_buffer;    /* octets of these */
 } ngx_sio_queue_conf_t;

@@ -849,7 +849,7 @@ ngx_sio_queue_publish(ngx_sio_queue_t *q, ngx_str_t *channel,
         size += parts[i].len;
     }
 
-    if (size > q->conf->max_message) {
+    if (size > q->conf->max_publish) {
         return NGX_DECLINED;
     }
 
