@@ -140,8 +140,9 @@ ngx_sio_bridge_line(ngx_sio_bridge_t *b, uint64_t key, uint64_t *keys,
     ngx_uint_t nkeys)
 {
     ngx_uint_t              i;
-    ngx_sio_bridge_line_t  *line, *unused;
+    ngx_sio_bridge_line_t  *line, *vacant, *unused;
 
+    vacant = NULL;
     unused = NULL;
 
     for (i = 0; i < NGX_SIO_BRIDGE_LINES; i++) {
@@ -151,9 +152,18 @@ ngx_sio_bridge_line(ngx_sio_bridge_t *b, uint64_t key, uint64_t *keys,
             return line;
         }
 
-        if (line->key == 0 || !ngx_sio_bridge_wanted(line->key, keys, nkeys)) {
+        if (line->key == 0) {
+            vacant = line;
+
+        } else if (!ngx_sio_bridge_wanted(line->key, keys, nkeys)) {
             unused = line;
         }
+    }
+
+    /* after a reload a worker may still be at work with what is not wanted */
+
+    if (vacant != NULL) {
+        unused = vacant;
     }
 
     if (unused == NULL) {

@@ -120,6 +120,13 @@ remembers_lines(void)
     line->shipped = 45;
     bridge.head->ordinal = 50;
 
+    other = ngx_sio_bridge_line(&bridge, 9, &keys[8], 1);
+
+    hub_test_ok(other != line && line->key == 1 && line->shipped == 45,
+                "one that is configured no more may be served still");
+
+    other->key = 0;
+
     hub_test_ok(ngx_sio_bridge_line(&bridge, 1, keys, 2) == line
                 && line->shipped == 45,
                 "a known one where it was");
