@@ -18,11 +18,13 @@ use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
 use POSIX qw(strftime);
 use SIO::Client;
+use SIO::EIO;
 use SIO::Formats;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
 use SIO::Redis;
+use SIO::Status qw(metrics);
 use SIO::Util qw(build_dir free_port read_file root scale wait_until);
 use Test::More;
 
@@ -43,8 +45,11 @@ sub host {
             socketio_namespaces / /chat /test;
         }
 
+        client_max_body_size 4m;
+
         location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
         location = /status { socketio_status; }
+        location = /metrics { socketio_status prometheus; }
 EOS
 
     ok(wait_until(20 * scale(), sub {
@@ -125,6 +130,17 @@ my @good = map { decode_base64($_->{payload_base64}) }
            grep { !$_->{reject} } @$vectors;
 
 
+# What a line has refused, by reason, of what is not 0.
+
+sub refused {
+    my ($host, $queue) = @_;
+
+    my $by = queues($host)->{refused}{ $redis->url . " $queue" };
+
+    return { map { $_ => $by->{$_} } grep { $by->{$_} } keys %$by };
+}
+
+
 # Where what is said is heard, the channels of hosts included.
 
 sub channels {
@@ -136,6 +152,135 @@ sub channels {
     return $python, (map { ("$node#$_#", "$node-request#$_#",
                             "$node-response#$_#") } '/', '/chat'), @hosts;
 }
+
+
+# Each on the channel that it is meant for, once.
+
+subtest 'why it is refused' => sub {
+    my $host = host('channel=socketio', 'channel=socket.io format=node');
+    my %expected = map { $_ => {} } 'socketio', 'socket.io';
+
+    for my $vector (@$vectors) {
+        my ($name, $format, $channel) = @$vector{qw(name format channel)};
+
+        next if !$vector->{reject}
+                || $format !~ /^(?:python-(?:json|pickle)|node-redis-)/;
+
+        my $reason
+            = $name =~ /^bad-noderesponse-unknown-id$/ ? undef
+
+            # without anything around it that is of a pickle
+            : $name =~ /top-p[01]$/ ? 'malformed'
+
+            : $name =~ /-(?:os-system-.*|eval|inst|obj|newobj(?:-ex)?|build
+                           |(?:global|reduce)-only|ext\d|(?:bin)?persid
+                           |\w+-buffer|dup|pop|popmark|set|frozenset
+                           |emit-bytearray)$/x ? 'code'
+
+            : $name =~ /pickle-(?:memo-huge|cycle(?:-dict)?|billion-laughs|deep
+                                 |long4-negative|long1-huge)
+                        |msgpack-deep-/x ? 'too large'
+
+            : 'malformed';
+
+        $expected{ $channel =~ /^(socket\.?io)/ ? $1 : '' }{$reason}++
+            if defined $reason;
+
+        publish([ $channel, decode_base64($vector->{payload_base64}) ]);
+    }
+
+    cmp_ok($expected{socketio}{code}, '>', 25, 'some are code');
+
+    for my $queue (sort keys %expected) {
+        my $found;
+
+        wait_until(10 * scale(), sub {
+            $found = refused($host, $queue);
+            $json->encode($found) eq $json->encode($expected{$queue});
+        });
+
+        is_deeply($found, $expected{$queue},
+                  "each of them is counted once, $queue");
+    }
+
+    is(() = $host->log =~ /refused a message/g, 2,
+       'and all of them logged once for each queue');
+
+    $host->allow(qr/refused a message/);
+    $host->stop;
+};
+
+
+# A worker that does not read keeps the log from going on.
+
+subtest 'no room' => sub {
+    my $host = SIO::Nginx->new(
+        workers => 2,
+        http    => 'socketio_zone socketio 512k; socketio_message_queue '
+                   . $redis->url . ' channel=full;',
+        server  => <<'EOS')->start;
+        location /socket.io/ {
+            socketio;
+            socketio_max_payload 30k;
+        }
+
+        location = /status { socketio_status; }
+EOS
+
+    $host->wait_log(qr/message queue .* is connected/, 20)
+        or BAIL_OUT($host->log);
+
+    my ($bridge) = $host->log =~ /(\d+)#\d+: this worker serves/;
+    my ($other) = grep { $_ != $bridge } $host->workers;
+
+    my $eio = SIO::EIO->new(port => $host->port, timeout => 20);
+
+    $eio->{ws} = $eio->websocket(http => $host->connect_to($bridge));
+    $eio->opened($eio->{ws}->recv);
+
+    my $client = SIO::Client->new(session => $eio);
+    $client->join('/');
+
+    my $n = 200;
+    my $status = $host->connect_to($bridge);
+
+    $host->kill_worker('STOP', $other);
+
+    publish(map { [ 'full', $json->encode({
+        method => 'emit', event => 'n', data => [ $_, 'x' x 5000 ],
+        namespace => '/', room => undef }) ] } 1 .. $n);
+
+    my $line = sub {
+        my $queues = $status->get('/status')->json->{queues};
+
+        return (values %{ $queues->{ $_[0] } })[0];
+    };
+    my $refused = sub { $line->('refused')->{'no room'} };
+
+    # all of them have come before there is room again
+    ok(wait_until(20 * scale(), sub { $line->('received') == $n }),
+       'they are received');
+    cmp_ok($refused->(), '>', 0, 'what there is no room for is refused');
+
+    $host->kill_worker('CONT', $other);
+
+    my @heard;
+
+    wait_until(20 * scale(), sub {
+        while (my $packet = $client->packet(0.5)) {
+            push @heard, $packet->{data}[1] if $packet->{data}[0] eq 'n';
+        }
+
+        return @heard + $refused->() >= $n;
+    });
+
+    is_deeply(\@heard, [ 1 .. @heard ], 'the rest is heard, in order');
+    is(@heard + $refused->(), $n, "@{[ $refused->() ]} are counted");
+
+    $client->disconnect;
+    $host->allow(qr/refused a message|is full/);
+    $host->stop;
+};
 
 
 subtest 'what is to be refused' => sub {
@@ -336,7 +481,7 @@ subtest 'what applications say' => sub {
         qq("event":"e","args":[1],"volatile":true),
     );
 
-    my ($n, $said) = (0, 0);
+    my ($n, @refused) = (0);
 
     # somebody who is there already may not yet be heard
     ok(wait_until(20 * scale(), sub {
@@ -347,12 +492,13 @@ subtest 'what applications say' => sub {
     for my $emit (@emits) {
         my $r = api($host, 'emit', qq({"namespace":"/test",$emit}));
 
-        $r->{status} == 200 ? $said++ : diag substr "$r->{body} $emit", 0, 150;
+        push @refused, $emit if $r->{status} != 200;
         api($host, 'emit', qq({"namespace":"/test","event":"n","args":[)
                            . ++$n . ']}');
     }
 
-    cmp_ok($said, '>', @emits - 12, "$said of $n are said");
+    is_deeply(\@refused, [ grep { /"(?:to|except)":""/ } @emits ],
+              'all are said but those for no name');
 
     for my $i (0 .. $#clients) {
         my $name = ('Node', 'Flask', 'old Flask')[$i];
@@ -529,6 +675,138 @@ subtest 'what a host may say' => sub {
 
     $host->stop;
 };
+
+
+# The octets are there once for each place in what these servers read; in what
+# the client sends they are there once.
+
+subtest 'one attachment, named a thousand times' => sub {
+    my $host = host('channel=bomb dialect=pickle', 'channel=bomb format=node');
+    my ($node_port, $flask_port) = map { free_port() } 1, 2;
+    my $node = SIO::Proc->node('server.js', $redis->url, 'bomb', 'redis',
+                               $node_port);
+    defined $node->line(20 * scale()) or BAIL_OUT($node->stderr);
+
+    my $flask = SIO::Proc->spawn(
+        [ '/usr/bin/python3', '-u', root() . '/t/client/flask_queue.py',
+          $redis->url, 'bomb', $flask_port ],
+        name => 'old Flask', env => { PYTHONDONTWRITEBYTECODE => 1 });
+
+    ok(wait_until(30 * scale(), sub {
+        eval { SIO::HTTP->new(port => $flask_port, timeout => 2)
+            ->get('/socket.io/?EIO=4&transport=polling')->{status} == 200 }
+    }), 'Flask serves') or diag $flask->stderr;
+
+    my $client = SIO::Client->connect(port => $host->port, timeout => 20,
+                                      transport => 'websocket');
+    my $ws = $client->eio->{ws};
+    my @workers = sort $host->workers;
+    my $places = join ',', ('{"_placeholder":true,"num":0}') x 1000;
+    my $octets = "\0\xff" x 450_000;
+
+    my $untold = sub {
+        return join ' ', map { "$_=@{[ untold($host, $_) ]}" }
+                         'bomb', 'bomb node';
+    };
+
+    my $asked = sub {
+        my ($name, $ask) = @_;
+        my $packet;
+
+        # a server that has just begun need not be heard yet
+        ok(wait_until(30 * scale(), sub {
+            $ask->();
+            $packet = $client->wait_for(sub {
+                $_[0]{type} == 2 && $_[0]{data}[1] eq $name }, 2);
+        }), "$name asks");
+
+        return $packet->{id};
+    };
+
+    is($untold->(), 'bomb=0 bomb node=0', 'nothing is untold');
+
+    my $id = $asked->('Flask', sub {
+        say_to($flask, 'emit', 'ask', 'Flask', {
+            kw => { to => $client->sid, callback => 'asked' } });
+    });
+
+    $ws->send_text("461-${id}[$places]");
+    $ws->send_binary($octets);
+
+    ok(wait_until(20 * scale(), sub { $untold->() eq 'bomb=1 bomb node=0' }),
+       'Flask is not told so much') or diag $untold->();
+
+    $id = $asked->('Node', sub {
+        $node->line(0.01);
+        $node->send([ 'ask', '/', {}, 3000 * scale(), 'ask',
+                      'Node' ]);
+    });
+
+    $ws->send_text("461-${id}[[$places]]");
+    $ws->send_binary($octets);
+
+    ok(wait_until(20 * scale(), sub { $untold->() eq 'bomb=1 bomb node=1' }),
+       'nor is Node') or diag $untold->();
+
+    # what an application says goes the same way
+    is(api($host, 'emit', '{"event":"all","args":[' . $places
+                          . '],"attachments":["'
+                          . encode_base64($octets, '') . '"]}')->{status},
+       200, 'an emit is taken');
+
+    my $packet = $client->wait_for(sub {
+        $_[0]{type} == 5 && $_[0]{data}[0] eq 'all' }, 20);
+
+    is(scalar @{ $packet->{data} }, 1001, 'own clients hear it');
+    ok(wait_until(20 * scale(), sub { $untold->() eq 'bomb=2 bomb node=2' }),
+       'it is not told, either') or diag $untold->();
+
+    my ($series) = metrics(SIO::HTTP->new(port => $host->port)
+                           ->get('/metrics')->{body});
+
+    is_deeply([ sort { $a <=> $b }
+                values %{ $series->{socketio_queue_untold_total} } ],
+              [ 2, 2 ], 'for Prometheus, too');
+
+    is_deeply([ sort $host->workers ], \@workers, 'nobody has died');
+
+    # it would be 900 MB
+    for my $pid (@workers) {
+        my ($peak) = read_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m;
+
+        cmp_ok($peak, '<', 300_000, 'nor needed much memory');
+    }
+
+    $id = $asked->('Flask again', sub {
+        say_to($flask, 'emit', 'ask', 'Flask again', {
+            kw => { to => $client->sid, callback => 'again' } });
+    });
+    $ws->send_text("43${id}[\"yes\"]");
+    is_deeply(say_to($flask, 'wait', 'again', 20), ['yes'], 'and it goes on');
+
+    $client->disconnect;
+    $host->allow(qr/message queue/);
+    $host->stop;
+};
+
+
+sub untold {
+    my ($host, $queue) = @_;
+
+    return queues($host)->{untold}{ $redis->url . " $queue" };
+}
+
+
+sub say_to {
+    my ($process, @words) = @_;
+
+    $process->send(\@words);
+
+    my $said = $process->line(30 * scale())
+        // die 'no answer: ', $process->stderr;
+
+    return $json->decode($said);
+}
 
 
 $redis->stop;
