@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use SIO::Backend;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
@@ -22,6 +23,15 @@ use Time::HiRes qw(sleep time);
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $redis = SIO::Redis->new->start;
 my $python = build_dir() . '/venv/bin/python';
+my $backend = SIO::Backend->new->start;
+
+# what a client says by an event of its own to everybody, or to a room
+$backend->on({ type => 'event', event => 'say' }, { json => {
+    emit => [ { event => 'n', args => '%args%', broadcast => \1 } ] } });
+$backend->on({ type => 'event', event => 'say room' }, { json => {
+    emit => [ { event => 'n', args => '%args%', to => 'room' } ] } });
+$backend->on({ type => 'event', event => 'say end' }, { json => {
+    emit => [ { event => 'end', broadcast => \1 } ] } });
 
 
 sub host {
@@ -32,11 +42,21 @@ sub host {
         http    => join(' ', map {
             my $url = /redis:/ ? '' : $redis->url;
             "socketio_message_queue $url $_;"
-        } @lines),
+        } @lines) . ' upstream app { server ' . $backend->address
+          . '; keepalive 8; }',
         server  => <<'EOS')->start;
         location /socket.io/ {
             socketio;
             socketio_namespaces / /test;
+            socketio_webhook /_hook;
+            socketio_webhook_events event;
+        }
+
+        location = /_hook {
+            internal;
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
         }
 
         location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
@@ -171,6 +191,12 @@ my @hosts = (host(@lines), host(@lines),
 my ($node, $node_port) = node('socket.io');
 my ($flask, $flask_port) = flask('flask-socketio');
 
+# whoever emits without being a server
+my $emitter = SIO::Proc->spawn(
+    [ $python, '-u', root() . '/t/client/flask_queue.py', $redis->url,
+      'flask-socketio' ],
+    name => 'emitter', env => { PYTHONDONTWRITEBYTECODE => 1 });
+
 my @ports = ((map { $_->port } @hosts), $node_port, $flask_port);
 my @clients = map { my $port = $_;
                     map { client($_, $port) } qw(JavaScript Python) } @ports;
@@ -244,6 +270,17 @@ my %by = (
         api($hosts[2], 'emit', { event => $event, args => [$value],
                                  namespace => '/test',
                                  $to ? (to => $to) : () });
+    },
+    'a webhook' => sub {
+        my ($event, $value, $to) = @_;
+        my $say = $event eq 'end' ? 'say end' : $to ? 'say room' : 'say';
+
+        $clients[0]->send({ emit => [ $say, $value ] });
+    },
+    'a script of Flask' => sub {
+        my ($event, $value, $to) = @_;
+        say_to($emitter, 'emit', $event, $value,
+               { kw => { namespace => '/test', $to ? (to => $to) : () } });
     },
     'Flask' => sub {
         my ($event, $value, $to) = @_;
