@@ -400,7 +400,7 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
         return;
     }
 
-    if (rest.len == 0 || rest.data[0] > NGX_SIO_ANSWER_BUSY) {
+    if (rest.len == 0 || rest.data[0] >= NGX_SIO_ANSWERS) {
         ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
                                          "unknown answer of a host");
         return;

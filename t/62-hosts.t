@@ -269,6 +269,30 @@ subtest 'polling anywhere' => sub {
 };
 
 
+subtest 'scripts anywhere' => sub {
+    my ($first, $second) = map {
+        SIO::HTTP->new(port => $_->port, timeout => 15 * scale())
+    } @hosts;
+
+    my $url = '/socket.io/?EIO=4&transport=polling';
+    my $r = $first->get("$url&j=3");
+
+    my ($sid) = $r->{body} =~ /^___eio\[3\]\("0\{\\"sid\\":\\"([\w-]+)/
+        or return fail("a session: $r->{body}");
+
+    $url .= "&j=3&sid=$sid";
+
+    is($second->post($url, 'd=40', 'Content-Type' =>
+                     'application/x-www-form-urlencoded')->{body}, 'ok',
+       'a form at another host');
+    like($second->get($url)->{body}, qr/^___eio\[3\]\("40\{\\"sid/,
+         'an answer there is a script');
+    is($first->post($url, 'd=1', 'Content-Type' =>
+                    'application/x-www-form-urlencoded')->{body}, 'ok',
+       'and the end');
+};
+
+
 subtest 'a host is silent' => sub {
     my @clients = map { client($_) } @hosts;
     my @workers = $hosts[2]->workers;

@@ -98,7 +98,8 @@ typedef enum {
     NGX_SIO_ANSWER_UNKNOWN,       /* 400, code 1, Session ID unknown */
     NGX_SIO_ANSWER_MISMATCH,      /* 400, code 3, Bad request */
     NGX_SIO_ANSWER_BUSY,          /* 503, empty */
-    NGX_SIO_ANSWER_SCRIPT         /* the layer above's: TEXT, as JSONP */
+    NGX_SIO_ANSWER_SCRIPT,        /* the layer above's: TEXT, as JSONP */
+    NGX_SIO_ANSWERS
 } ngx_sio_answer_e;
 
 

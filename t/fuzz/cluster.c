@@ -277,7 +277,7 @@ fuzz_order_answer(fuzz_host_t *h)
 
     if (asked->kind != NGX_HTTP_SOCKETIO_COMMAND) {
         kind = NGX_HTTP_SOCKETIO_ANSWER;
-        buf[0] = option % (NGX_SIO_ANSWER_BUSY + 1);
+        buf[0] = option % NGX_SIO_ANSWERS;
         body.len = 1;
         asked->used = 0;
 
