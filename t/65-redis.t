@@ -17,7 +17,7 @@ use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
 use SIO::Redis;
-use SIO::Util qw(free_port scale temp_dir wait_until);
+use SIO::Util qw(asan build_dir free_port root scale temp_dir wait_until);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -274,6 +274,39 @@ subtest 'too much to say' => sub {
 
     $host->stop;
     $redis->stop;
+};
+
+
+# It is nginx's, so nothing hangs on what hiredis was built with; and an nginx
+# without it is found when the module is built, since nginx would load it.
+
+subtest 'where TLS comes from' => sub {
+    my $build = build_dir() . (asan() ? '/asan' : '');
+    my $symbols = SIO::Proc->run([ 'nm', '-D',
+                                   "$build/ngx_http_socketio_module.so" ]);
+
+    is($symbols->{status}, 0, 'what the module asks for');
+    like($symbols->{out}, qr/\bU SSL_get_verify_result/, 'is OpenSSL');
+    unlike($symbols->{out}, qr/redis\w*SSL/i, 'not a part of hiredis');
+
+    my $src = $ENV{NGX_SRC} || '/usr/share/nginx/src';
+    my $objs = build_dir() . (asan() ? '/objs-asan' : '/objs');
+
+    for my $case ([ 'with it', [], 1 ],
+                  [ 'without it', ['-DNGX_HTTP_SSL=0'], 0 ])
+    {
+        my ($name, $defines, $fine) = @$case;
+        my $r = SIO::Proc->run([
+            $ENV{CC} || 'cc', '-fsyntax-only', '-x', 'c', @$defines,
+            "-I$objs", (map { "-I$src/src/$_" } qw(core event event/modules
+                                                  event/quic os/unix)),
+            root() . '/src/base/ngx_sio_compat.h' ]);
+
+        is($r->{status} == 0 ? 1 : 0, $fine, "nginx $name")
+            or diag $r->{err};
+        like($r->{err}, qr/error: #error TLS is missing: configure with/,
+             'it is said') if !$fine;
+    }
 };
 
 

@@ -387,8 +387,6 @@ invalid:
 }
 
 
-#if (NGX_SSL)
-
 static ngx_int_t
 ngx_sio_queue_url_tls(ngx_conf_t *cf, ngx_sio_queue_url_t *url,
     ngx_str_t *files)
@@ -467,22 +465,6 @@ ngx_sio_queue_url_tls(ngx_conf_t *cf, ngx_sio_queue_url_t *url,
 
     return NGX_OK;
 }
-
-#else
-
-static ngx_int_t
-ngx_sio_queue_url_tls(ngx_conf_t *cf, ngx_sio_queue_url_t *url,
-    ngx_str_t *files)
-{
-    (void) files;
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "\"%V\" needs an nginx that was built with TLS",
-                       &url->shown);
-    return NGX_ERROR;
-}
-
-#endif
 
 
 static ngx_int_t

@@ -41,10 +41,8 @@ typedef struct {
     ngx_addr_t          *addrs;          /* resolved; of a unix socket one */
     ngx_uint_t           naddrs;
 
-#if (NGX_SSL)
     ngx_ssl_t           *ssl;            /* NULL: without TLS */
     char                *server_name;    /* for SNI; NULL: an address */
-#endif
 
     unsigned             unix_socket:1;
     unsigned             verify:1;       /* the peer's certificate */

@@ -25,10 +25,8 @@ typedef enum {
 static void ngx_sio_redis_connected(ngx_event_t *ev);
 static void ngx_sio_redis_established(ngx_sio_redis_t *r);
 static ngx_err_t ngx_sio_redis_test(ngx_connection_t *c);
-#if (NGX_SSL)
 static void ngx_sio_redis_handshake(ngx_sio_redis_t *r);
 static void ngx_sio_redis_handshaked(ngx_connection_t *c);
-#endif
 static void ngx_sio_redis_read(ngx_event_t *ev);
 static ngx_int_t ngx_sio_redis_replies(ngx_sio_redis_t *r,
     ngx_connection_t *c);
@@ -129,13 +127,11 @@ ngx_sio_redis_close(ngx_sio_redis_t *r)
 
     if (c != NULL) {
 
-#if (NGX_SSL)
         if (c->ssl) {
             c->ssl->no_wait_shutdown = 1;
             c->ssl->no_send_shutdown = 1;
             (void) ngx_ssl_shutdown(c);
         }
-#endif
 
         pool = c->pool;
 
@@ -212,12 +208,10 @@ ngx_sio_redis_connected(ngx_event_t *ev)
         return;
     }
 
-#if (NGX_SSL)
     if (r->url->ssl != NULL) {
         ngx_sio_redis_handshake(r);
         return;
     }
-#endif
 
     ngx_sio_redis_established(r);
 }
@@ -272,8 +266,6 @@ ngx_sio_redis_established(ngx_sio_redis_t *r)
     }
 }
 
-
-#if (NGX_SSL)
 
 static void
 ngx_sio_redis_handshake(ngx_sio_redis_t *r)
@@ -337,8 +329,6 @@ ngx_sio_redis_handshaked(ngx_connection_t *c)
 
     ngx_sio_redis_established(r);
 }
-
-#endif
 
 
 /* Reading. */
