@@ -221,10 +221,47 @@ ngx_http_socketio_bridge_send(ngx_http_socketio_line_t *line,
 }
 
 
-ngx_http_socketio_line_t *
-ngx_http_socketio_bridge_line(ngx_http_socketio_bridge_t *b)
+/* whoever is known was heard */
+
+ngx_int_t
+ngx_http_socketio_bridge_send_to(ngx_http_socketio_line_t *line, u_char *host,
+    ngx_str_t *channel, ngx_str_t *parts, ngx_uint_t n)
 {
-    return b->lines[0].up ? &b->lines[0] : NULL;
+    return ngx_sio_bridge_find(line->bridge->kept, host) == NULL
+           ? NGX_DECLINED
+           : ngx_http_socketio_bridge_send(line, channel, parts, n);
+}
+
+
+void
+ngx_http_socketio_bridge_heard(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *peer)
+{
+    ngx_sio_fuzz_check(peer >= line->bridge->kept->head->peers
+                       && peer < line->bridge->kept->head->peers
+                                 + NGX_SIO_BRIDGE_PEERS);
+}
+
+
+void
+ngx_http_socketio_bridge_met(ngx_http_socketio_line_t *line,
+    ngx_sio_bridge_peer_t *peer)
+{
+    ngx_http_socketio_bridge_heard(line, peer);
+}
+
+
+ngx_http_socketio_line_t *
+ngx_http_socketio_bridge_line(ngx_http_socketio_bridge_t *b, u_char *host)
+{
+    return ngx_sio_bridge_find(b->kept, host) ? &b->lines[0] : NULL;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_bridge_whole(ngx_http_socketio_bridge_t *b)
+{
+    return b->lines[0].up;
 }
 
 
