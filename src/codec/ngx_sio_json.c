@@ -1,5 +1,9 @@
 
 #include "ngx_sio_json.h"
+#include "ngx_sio_utf8.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 
 #define NGX_SIO_JSON_ONES   0x0101010101010101ULL
@@ -53,7 +57,6 @@ static size_t ngx_sio_json_decode(u_char *dst, ngx_str_t *string);
 static u_char *ngx_sio_json_char(u_char *p, u_char *end, uint32_t *code);
 static u_char *ngx_sio_json_unicode(u_char *p, u_char *end, uint32_t *code);
 static ngx_int_t ngx_sio_json_hex(u_char *p, u_char *end, uint32_t *code);
-static size_t ngx_sio_json_utf8(u_char *dst, uint32_t code);
 static size_t ngx_sio_json_escape_char(u_char *dst, u_char c);
 
 
@@ -406,7 +409,7 @@ ngx_sio_json_string_equal(ngx_str_t *string, ngx_str_t *plain)
         }
 
         p = ngx_sio_json_char(p, end, &code);
-        n = ngx_sio_json_utf8(utf8, code);
+        n = ngx_sio_utf8_write(utf8, code);
 
         if (n > (size_t) (last - q) || ngx_memcmp(q, utf8, n) != 0) {
             return 0;
@@ -512,6 +515,26 @@ ngx_sio_json_uint_write(u_char *dst, uint64_t n)
     } while (p > dst);
 
     return last;
+}
+
+
+u_char *
+ngx_sio_json_double_write(u_char *dst, double number)
+{
+    int   len, digits;
+    char  buf[NGX_SIO_JSON_DOUBLE_LEN];
+
+    if (!isfinite(number)) {
+        return ngx_cpymem(dst, "null", 4);
+    }
+
+    for (digits = 15; ; digits++) {
+        len = snprintf(buf, sizeof(buf), "%.*g", digits, number);
+
+        if (digits == 17 || strtod(buf, NULL) == number) {
+            return ngx_cpymem(dst, buf, len);
+        }
+    }
 }
 
 
@@ -871,7 +894,7 @@ ngx_sio_json_decode(u_char *dst, ngx_str_t *string)
 
         if (*p == '\\') {
             p = ngx_sio_json_char(p, end, &code);
-            n = ngx_sio_json_utf8(utf8, code);
+            n = ngx_sio_utf8_write(utf8, code);
 
             if (dst) {
                 dst = ngx_cpymem(dst, utf8, n);
@@ -1011,36 +1034,6 @@ ngx_sio_json_hex(u_char *p, u_char *end, uint32_t *code)
     }
 
     return NGX_OK;
-}
-
-
-static size_t
-ngx_sio_json_utf8(u_char *dst, uint32_t code)
-{
-    if (code < 0x80) {
-        dst[0] = (u_char) code;
-        return 1;
-    }
-
-    if (code < 0x800) {
-        dst[0] = (u_char) (0xc0 | code >> 6);
-        dst[1] = (u_char) (0x80 | (code & 0x3f));
-        return 2;
-    }
-
-    if (code < 0x10000) {
-        dst[0] = (u_char) (0xe0 | code >> 12);
-        dst[1] = (u_char) (0x80 | (code >> 6 & 0x3f));
-        dst[2] = (u_char) (0x80 | (code & 0x3f));
-        return 3;
-    }
-
-    dst[0] = (u_char) (0xf0 | code >> 18);
-    dst[1] = (u_char) (0x80 | (code >> 12 & 0x3f));
-    dst[2] = (u_char) (0x80 | (code >> 6 & 0x3f));
-    dst[3] = (u_char) (0x80 | (code & 0x3f));
-
-    return 4;
 }
 
 

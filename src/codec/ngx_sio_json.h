@@ -152,5 +152,13 @@ u_char *ngx_sio_json_escape(u_char *dst, const u_char *p, size_t len);
 size_t ngx_sio_json_uint_length(uint64_t n);
 u_char *ngx_sio_json_uint_write(u_char *dst, uint64_t n);
 
+/*
+ * The shortest text that is this number again, of at most so many octets; NaN
+ * and infinities are null.
+ */
+#define NGX_SIO_JSON_DOUBLE_LEN  32
+
+u_char *ngx_sio_json_double_write(u_char *dst, double number);
+
 
 #endif /* _NGX_SIO_JSON_H_INCLUDED_ */

@@ -2,9 +2,7 @@
 #include "ngx_sio_msgpack.h"
 #include "ngx_sio_json.h"
 #include "ngx_sio_utf8.h"
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 
 /* ECMA-262, "Time Values and Time Range" */
@@ -12,7 +10,7 @@
 
 #define NGX_SIO_MSGPACK_DAY        86400000
 
-/* "%.17g" and "+012345-01-02T03:04:05.678Z" */
+/* "+012345-01-02T03:04:05.678Z" */
 #define NGX_SIO_MSGPACK_TEXT_LEN   64
 
 /* extensions: of the specification, and of notepack.io 2 */
@@ -744,28 +742,14 @@ ngx_sio_msgpack_write_uint(ngx_sio_msgpack_out_t *out, uint64_t n)
 }
 
 
-/* the shortest text that is this number again */
-
 static void
 ngx_sio_msgpack_write_float(ngx_sio_msgpack_out_t *out, double number)
 {
-    int   len, digits;
-    char  buf[NGX_SIO_MSGPACK_TEXT_LEN];
+    u_char  *last, buf[NGX_SIO_JSON_DOUBLE_LEN];
 
-    if (!isfinite(number)) {
-        ngx_sio_msgpack_out(out, "null", 4);
-        return;
-    }
+    last = ngx_sio_json_double_write(buf, number);
 
-    for (digits = 15; ; digits++) {
-        len = snprintf(buf, sizeof(buf), "%.*g", digits, number);
-
-        if (digits == 17 || strtod(buf, NULL) == number) {
-            break;
-        }
-    }
-
-    ngx_sio_msgpack_out(out, buf, len);
+    ngx_sio_msgpack_out(out, buf, last - buf);
 }
 
 

@@ -2,15 +2,8 @@
 #include "ngx_sio_pickle.h"
 #include "ngx_sio_json.h"
 #include "ngx_sio_packet.h"
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 
-#define NGX_SIO_PICKLE_FLOAT_LEN  32
-
-
-static size_t ngx_sio_pickle_float(u_char *dst, double number);
 static u_char *ngx_sio_pickle_number_write(u_char *dst, ngx_str_t *json);
 static u_char *ngx_sio_pickle_bytes_write(u_char *dst, ngx_str_t *bytes);
 
@@ -78,7 +71,7 @@ ngx_sio_pickle_json_length(ngx_sio_pickle_value_t *value)
         return value->text.len;
 
     case NGX_SIO_PICKLE_FLOAT:
-        return NGX_SIO_PICKLE_FLOAT_LEN;
+        return NGX_SIO_JSON_DOUBLE_LEN;
 
     case NGX_SIO_PICKLE_TEXT:
         return 2 + ngx_sio_json_escape_length(value->text.data,
@@ -127,7 +120,7 @@ ngx_sio_pickle_json_write(u_char *dst, ngx_sio_pickle_value_t *value,
         return ngx_cpymem(dst, value->text.data, value->text.len);
 
     case NGX_SIO_PICKLE_FLOAT:
-        return dst + ngx_sio_pickle_float(dst, value->number);
+        return ngx_sio_json_double_write(dst, value->number);
 
     case NGX_SIO_PICKLE_TEXT:
         *dst++ = '"';
@@ -171,33 +164,6 @@ ngx_sio_pickle_json_write(u_char *dst, ngx_sio_pickle_value_t *value,
     *dst++ = (value->type == NGX_SIO_PICKLE_DICT) ? '}' : ']';
 
     return dst;
-}
-
-
-/* the shortest text that is this number again */
-
-static size_t
-ngx_sio_pickle_float(u_char *dst, double number)
-{
-    int   n, digits;
-    char  buf[NGX_SIO_PICKLE_FLOAT_LEN];
-
-    if (!isfinite(number)) {
-        ngx_memcpy(dst, "null", 4);
-        return 4;
-    }
-
-    for (digits = 15; ; digits++) {
-        n = snprintf(buf, sizeof(buf), "%.*g", digits, number);
-
-        if (digits == 17 || strtod(buf, NULL) == number) {
-            break;
-        }
-    }
-
-    ngx_memcpy(dst, buf, n);
-
-    return n;
 }
 
 

@@ -841,24 +841,7 @@ ngx_sio_pickle_push_raw(ngx_sio_pickle_machine_t *m, u_char *p, size_t len)
             }
         }
 
-        if (code < 0x80) {
-            *d++ = (u_char) code;
-
-        } else if (code < 0x800) {
-            *d++ = (u_char) (0xc0 | code >> 6);
-            *d++ = (u_char) (0x80 | (code & 0x3f));
-
-        } else if (code < 0x10000) {
-            *d++ = (u_char) (0xe0 | code >> 12);
-            *d++ = (u_char) (0x80 | (code >> 6 & 0x3f));
-            *d++ = (u_char) (0x80 | (code & 0x3f));
-
-        } else {
-            *d++ = (u_char) (0xf0 | code >> 18);
-            *d++ = (u_char) (0x80 | (code >> 12 & 0x3f));
-            *d++ = (u_char) (0x80 | (code >> 6 & 0x3f));
-            *d++ = (u_char) (0x80 | (code & 0x3f));
-        }
+        d += ngx_sio_utf8_write(d, code);
     }
 
     return ngx_sio_pickle_push_text(m, NGX_SIO_PICKLE_TEXT, dst, d - dst);

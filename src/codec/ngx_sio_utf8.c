@@ -77,6 +77,36 @@ ngx_sio_utf8_repair(u_char *dst, const u_char *p, size_t len)
 
 
 size_t
+ngx_sio_utf8_write(u_char *dst, uint32_t code)
+{
+    if (code < 0x80) {
+        dst[0] = (u_char) code;
+        return 1;
+    }
+
+    if (code < 0x800) {
+        dst[0] = (u_char) (0xc0 | code >> 6);
+        dst[1] = (u_char) (0x80 | (code & 0x3f));
+        return 2;
+    }
+
+    if (code < 0x10000) {
+        dst[0] = (u_char) (0xe0 | code >> 12);
+        dst[1] = (u_char) (0x80 | (code >> 6 & 0x3f));
+        dst[2] = (u_char) (0x80 | (code & 0x3f));
+        return 3;
+    }
+
+    dst[0] = (u_char) (0xf0 | code >> 18);
+    dst[1] = (u_char) (0x80 | (code >> 12 & 0x3f));
+    dst[2] = (u_char) (0x80 | (code >> 6 & 0x3f));
+    dst[3] = (u_char) (0x80 | (code & 0x3f));
+
+    return 4;
+}
+
+
+size_t
 ngx_sio_utf8_utf16_length(const u_char *p, size_t len)
 {
     size_t         n;

@@ -53,6 +53,9 @@ ngx_uint_t ngx_sio_utf8_valid(const u_char *p, size_t len);
 size_t ngx_sio_utf8_repair_length(const u_char *p, size_t len);
 u_char *ngx_sio_utf8_repair(u_char *dst, const u_char *p, size_t len);
 
+/* Writes a code point of Unicode; returns the number of octets, 4 at most. */
+size_t ngx_sio_utf8_write(u_char *dst, uint32_t code);
+
 /* UTF-16 code units of a well-formed text: what JavaScript calls its length */
 size_t ngx_sio_utf8_utf16_length(const u_char *p, size_t len);
 

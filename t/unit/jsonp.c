@@ -1,5 +1,8 @@
 
-/* link: src/codec/ngx_sio_jsonp.c src/codec/ngx_sio_json.c */
+/*
+ * link: src/codec/ngx_sio_jsonp.c src/codec/ngx_sio_json.c
+ * link: src/codec/ngx_sio_utf8.c
+ */
 
 #include "ngx_sio_test.h"
 #include "ngx_sio_jsonp.h"
