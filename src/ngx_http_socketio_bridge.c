@@ -18,6 +18,9 @@
 /* times 5 msec that a worker which is terminated may wait for the others */
 #define NGX_HTTP_SOCKETIO_BRIDGE_LAST     80
 
+/* how long a delay is told, msec; so often somebody asks for it */
+#define NGX_HTTP_SOCKETIO_BRIDGE_SLOW     15000
+
 /* entries that are shipped in one turn */
 #define NGX_HTTP_SOCKETIO_BRIDGE_BATCH    256
 
@@ -694,7 +697,13 @@ ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line)
     ngx_sio_queue_stat(line->queue, &stat);
 
     line->kept->up = line->up;
-    line->kept->delay = stat.delay;
+
+    if (stat.delay >= line->kept->delay
+        || ngx_current_msec - line->slow >= NGX_HTTP_SOCKETIO_BRIDGE_SLOW)
+    {
+        line->kept->delay = stat.delay;
+        line->slow = ngx_current_msec;
+    }
 
     while (line->oversized < stat.oversized) {
         line->oversized++;

@@ -135,6 +135,8 @@ struct ngx_http_socketio_line_s {
 
     ngx_msec_t                          spoke;     /* when we said ALIVE, */
     ngx_msec_t                          echoed;    /* ... and heard it */
+    ngx_msec_t                          slow;      /* when the delay was that
+                                                      in kept */
     ngx_msec_t                          spoken;    /* when anybody said that
                                                       it speaks for the line */
 

@@ -50,7 +50,8 @@ const ngx_http_socketio_status_metric_t
       ngx_string("queues"), ngx_string("delay"),
       ngx_http_socketio_status_queue, NGX_HTTP_SOCKETIO_STATUS_DELAY,
       ngx_http_socketio_status_by_queue,
-      ngx_string("From publishing a message to its confirmation, lately."),
+      ngx_string("From publishing a message to its confirmation, the longest of "
+                 "15 seconds."),
       1 },
 
     { ngx_string("queue_waiting"), NGX_HTTP_SOCKETIO_STATUS_GAUGE,

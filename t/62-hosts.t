@@ -404,6 +404,25 @@ subtest 'what the status page tells' => sub {
     }), 'what was refused, by reason')
         or diag $json->encode(status($hosts[2])->{queues}{refused});
 
+    # a message that is published while Redis stands still is confirmed late
+    $redis->signal('STOP');
+    api($hosts[0], 'emit', { event => 'n', args => [0] });
+    sleep 1.5;
+
+    my $queues = status($hosts[0])->{queues};
+
+    cmp_ok($queues->{waiting}{$label}, '>', 0, 'what is not confirmed waits');
+    cmp_ok($queues->{delay}{$label}, '>', 0.5, 'and for how long');
+    $redis->signal('CONT');
+
+    ok(wait_until(10 * scale(), sub {
+        $queues = status($hosts[0])->{queues};
+        !$queues->{waiting}{$label};
+    }), 'until it is');
+
+    cmp_ok($queues->{delay}{$label}, '>', 1, 'the delay is told in seconds');
+    cmp_ok($queues->{delay}{$label}, '<', 60, 'of what was late');
+
     my $text = SIO::HTTP->new(port => $hosts[0]->port)->get('/metrics')
         ->{body};
 
@@ -483,6 +502,10 @@ subtest 'a reload' => sub {
     $_->disconnect for @clients, $stay;
 };
 
+
+ok(wait_until(20 * scale(), sub {
+    !grep { $_ >= 1 } values %{ status($hosts[0])->{queues}{delay} };
+}), 'a delay is told for a while');
 
 $_->stop for @hosts;
 $redis->stop;

@@ -51,7 +51,7 @@ typedef struct {
     uint64_t                up;          /* connected, flag */
     uint64_t                speaks;      /* this host tells the other queues
                                             what comes by this one, flag */
-    uint64_t                delay;       /* of a message, msec */
+    uint64_t                delay;       /* of messages lately, msec */
 } ngx_sio_bridge_line_t;
 
 

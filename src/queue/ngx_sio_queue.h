@@ -76,7 +76,9 @@ typedef struct {
     uint64_t              connects;      /* that came up */
     uint64_t              failures;      /* that did not, or broke */
     uint64_t              oversized;     /* messages refused by their size */
-    ngx_msec_t            delay;         /* last publish to its confirmation */
+    ngx_msec_t            delay;         /* from a publish to its confirmation,
+                                            or until now: the longest since this
+                                            was asked for */
     ngx_uint_t            pending;       /* published, not confirmed */
     unsigned              up:1;
 } ngx_sio_queue_stat_t;

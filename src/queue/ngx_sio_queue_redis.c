@@ -218,7 +218,18 @@ ngx_sio_queue_start(ngx_sio_queue_t *q)
 void
 ngx_sio_queue_stat(ngx_sio_queue_t *q, ngx_sio_queue_stat_t *stat)
 {
+    ngx_msec_t            waits;
+    ngx_sio_queue_due_t  *due;
+
     *stat = q->stat;
+    q->stat.delay = 0;
+
+    due = &q->due[q->due_first];
+
+    if (q->ndue && due->kind == NGX_SIO_QUEUE_PUBLISH) {
+        waits = ngx_current_msec - due->since;
+        stat->delay = ngx_max(stat->delay, waits);
+    }
 
     stat->oversized = q->subscriber.oversized;
     stat->pending = q->ndue;
@@ -666,6 +677,7 @@ ngx_sio_queue_retry(ngx_event_t *ev)
 static void
 ngx_sio_queue_published(ngx_sio_redis_t *r, redisReply *reply)
 {
+    ngx_msec_t            delay;
     ngx_sio_queue_t      *q;
     ngx_sio_queue_due_t   due;
 
@@ -716,7 +728,8 @@ ngx_sio_queue_published(ngx_sio_redis_t *r, redisReply *reply)
     case NGX_SIO_QUEUE_PUBLISH:
         ngx_sio_queue_proven(q);
         q->stat.confirmed++;
-        q->stat.delay = ngx_current_msec - due.since;
+        delay = ngx_current_msec - due.since;
+        q->stat.delay = ngx_max(q->stat.delay, delay);
         q->ops->confirmed(q, due.tag);
         break;
 
