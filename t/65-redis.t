@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# Redis as it may be: not there yet, behind a password or TLS, on a socket,
-# stopped for a while, or something else altogether.
+# Redis as it may be: not there yet, behind a password or TLS, on a socket, or
+# something else altogether.
 
 use strict;
 use warnings;
@@ -335,45 +335,6 @@ subtest 'not there yet' => sub {
     is(() = $hosts[0]->log =~ /connect\(\) failed/g, 1,
        'that it was not is said once');
 
-    $_->stop for @hosts;
-    $redis->stop;
-};
-
-
-subtest 'stopped for a while' => sub {
-    my $redis = SIO::Redis->new->start;
-    my @hosts = map { host($redis->url) } 1, 2;
-
-    $_->allow(qr/message queue/) for @hosts;
-    together('before', @hosts);
-
-    my @clients = map { client($_) } @hosts;
-    my $n = 0;
-
-    emit($hosts[0], ++$n) for 1 .. 100;
-    $redis->signal('STOP');
-
-    # longer than anybody waits for an answer
-    my $until = time + 14;
-
-    while (time < $until) {
-        is(emit($hosts[0], ++$n), 1, 'own clients hear it')
-            if $n % 50 == 0;
-        emit($hosts[0], ++$n);
-        sleep 0.05;
-    }
-
-    is_deeply([ map { ($clients[0]->event('n', 0.5) // [])->[1] } 1 .. $n ],
-              [ 1 .. $n ], 'without any delay');
-
-    $redis->signal('CONT');
-    emit($hosts[0], ++$n) for 1 .. 100;
-
-    is_deeply([ map { ($clients[1]->event('n', 20 * scale()) // [])->[1] }
-                1 .. $n ],
-              [ 1 .. $n ], 'the others hear all of it, once, in order');
-
-    $_->disconnect for @clients;
     $_->stop for @hosts;
     $redis->stop;
 };
