@@ -73,6 +73,9 @@ static ngx_queue_t *ngx_http_socketio_remote_bucket(
     ngx_sio_waiter_t *waiter);
 static void ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy);
 static void ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy);
+static void ngx_http_socketio_remote_release(ngx_http_socketio_proxy_t *proxy);
+static void ngx_http_socketio_remote_tell(ngx_http_socketio_proxy_t *proxy,
+    ngx_uint_t kind);
 static void ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
     ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
 static ngx_int_t ngx_http_socketio_remote_reply(
@@ -125,17 +128,9 @@ ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote)
 void
 ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
 {
-    u_char                      noop[2];
-    ngx_str_t                   body;
     ngx_uint_t                  i;
     ngx_queue_t                *bucket;
     ngx_http_socketio_proxy_t  *proxy;
-
-    noop[0] = NGX_SIO_ANSWER_TEXT;
-    noop[1] = '6';
-
-    body.data = noop;
-    body.len = sizeof(noop);
 
     for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS; i++) {
         bucket = &remote->buckets[i];
@@ -145,14 +140,11 @@ ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
                                    ngx_http_socketio_proxy_t, queue);
 
             if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
-                (void) ngx_http_socketio_remote_reply(remote->bridge,
-                                                      proxy->host,
-                                                      &proxy->waiter,
-                                                      NGX_HTTP_SOCKETIO_ANSWER,
-                                                      &body);
-            }
+                ngx_http_socketio_remote_release(proxy);
 
-            ngx_http_socketio_remote_abort(proxy);
+            } else {
+                ngx_http_socketio_remote_abort(proxy);
+            }
         }
     }
 }
@@ -893,17 +885,46 @@ ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy)
 static void
 ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy)
 {
-    ngx_str_t  sid;
-
     if (proxy->kind != NGX_HTTP_SOCKETIO_COMMAND) {
-        sid.data = proxy->sid;
-        sid.len = NGX_SIO_SID_LEN;
-
-        ngx_http_socketio_route(proxy->remote->bridge->worker,
-                                NGX_HTTP_SOCKETIO_ABORT, &sid,
-                                &proxy->parked->waiter, proxy->revision, 0,
-                                NULL);
+        ngx_http_socketio_remote_tell(proxy, NGX_HTTP_SOCKETIO_ABORT);
     }
 
     ngx_http_socketio_remote_free(proxy);
+}
+
+
+/* The session loses its poll before the client comes again: it is told now. */
+
+static void
+ngx_http_socketio_remote_release(ngx_http_socketio_proxy_t *proxy)
+{
+    u_char     noop;
+    ngx_str_t  body;
+
+    noop = NGX_SIO_ANSWER_NOOP;
+
+    body.data = &noop;
+    body.len = 1;
+
+    ngx_http_socketio_remote_tell(proxy, NGX_HTTP_SOCKETIO_RELEASE);
+
+    (void) ngx_http_socketio_remote_reply(proxy->remote->bridge, proxy->host,
+                                          &proxy->waiter,
+                                          NGX_HTTP_SOCKETIO_ANSWER, &body);
+
+    ngx_http_socketio_remote_free(proxy);
+}
+
+
+static void
+ngx_http_socketio_remote_tell(ngx_http_socketio_proxy_t *proxy,
+    ngx_uint_t kind)
+{
+    ngx_str_t  sid;
+
+    sid.data = proxy->sid;
+    sid.len = NGX_SIO_SID_LEN;
+
+    ngx_http_socketio_route(proxy->remote->bridge->worker, kind, &sid,
+                            &proxy->parked->waiter, proxy->revision, 0, NULL);
 }

@@ -26,8 +26,9 @@ ngx_http_socketio_remote_t *ngx_http_socketio_remote_create(
     ngx_http_socketio_bridge_t *b);
 
 /*
- * This worker serves no more: whoever waits here is taken out of its session
- * as if it had left; polls are answered with nothing, so that they come again.
+ * This worker serves no more: polls are answered with nothing, so that they
+ * come again; who else waits here is taken out of its session as if it had
+ * left.
  */
 void ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote);
 void ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote);

@@ -6,6 +6,11 @@
 #include "ngx_sio_pack.h"
 
 
+/* whether somebody waits for what becomes of it */
+#define ngx_http_socketio_awaited(kind)                                       \
+    ((kind) != NGX_HTTP_SOCKETIO_ABORT && (kind) != NGX_HTTP_SOCKETIO_RELEASE)
+
+
 static void ngx_http_socketio_serve(ngx_http_socketio_worker_t *w,
     ngx_sio_session_t *s, ngx_uint_t kind, ngx_http_socketio_routed_t *routed,
     ngx_str_t *body);
@@ -129,7 +134,7 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
                                               parked);
 
         if (rc == NGX_OK || (rc == NGX_BUSY
-                             && kind == NGX_HTTP_SOCKETIO_ABORT))
+                             && !ngx_http_socketio_awaited(kind)))
         {
             return;
         }
@@ -150,12 +155,13 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     /* what ends a request is said in any case */
 
     flags = (kind == NGX_HTTP_SOCKETIO_ABORT
+             || kind == NGX_HTTP_SOCKETIO_RELEASE
              || kind == NGX_HTTP_SOCKETIO_REFUSED)
             ? NGX_SIO_HUB_OWED : 0;
 
     rc = ngx_http_socketio_forward(w, kind, flags, owner, &routed, body);
 
-    if (rc == NGX_OK || kind == NGX_HTTP_SOCKETIO_ABORT) {
+    if (rc == NGX_OK || !ngx_http_socketio_awaited(kind)) {
         return;
     }
 
@@ -179,7 +185,7 @@ unknown:
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "socketio: nobody has the session of entry %ui", kind);
 
-    if (kind != NGX_HTTP_SOCKETIO_ABORT) {
+    if (ngx_http_socketio_awaited(kind)) {
         (void) ngx_http_socketio_answer_local(w, waiter,
                                               NGX_SIO_ANSWER_UNKNOWN, NULL);
     }
@@ -207,6 +213,10 @@ ngx_http_socketio_serve(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
 
     case NGX_HTTP_SOCKETIO_REFUSED:
         ngx_sio_session_post_refused(s, &routed->waiter);
+        return;
+
+    case NGX_HTTP_SOCKETIO_RELEASE:
+        ngx_sio_session_poll_answered(s, &routed->waiter);
         return;
 
     default: /* NGX_HTTP_SOCKETIO_ABORT */
@@ -310,8 +320,8 @@ ngx_http_socketio_follow(ngx_http_socketio_worker_t *w, ngx_sio_hub_entry_t *e,
                    "socketio: no session for entry %ui, hops %uD",
                    (ngx_uint_t) e->kind, routed->hops);
 
-    if (e->kind == NGX_HTTP_SOCKETIO_ABORT
-        || e->kind == NGX_HTTP_SOCKETIO_REFUSED)
+    if (e->kind == NGX_HTTP_SOCKETIO_REFUSED
+        || !ngx_http_socketio_awaited(e->kind))
     {
         return;
     }

@@ -289,6 +289,7 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
     case NGX_HTTP_SOCKETIO_REFUSED:
     case NGX_HTTP_SOCKETIO_ABORT:
     case NGX_HTTP_SOCKETIO_UPGRADE:
+    case NGX_HTTP_SOCKETIO_RELEASE:
         ngx_http_socketio_routed(w, e);
         break;
 

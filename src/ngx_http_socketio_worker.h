@@ -37,8 +37,10 @@ typedef enum {
     NGX_HTTP_SOCKETIO_ACKED,       /* to the waiter: of a client's answer */
     NGX_HTTP_SOCKETIO_REMOTE,      /* to the bridge: POLL ... ABORT, for
                                       another host */
-    NGX_HTTP_SOCKETIO_MEMBERS      /* no entry, but told to a waiter: whose
+    NGX_HTTP_SOCKETIO_MEMBERS,     /* no entry, but told to a waiter: whose
                                       RESULT it has to expect */
+    NGX_HTTP_SOCKETIO_RELEASE      /* to the owner: a GET was answered without
+                                      it, with nothing */
 } ngx_http_socketio_entry_e;
 
 

@@ -51,6 +51,7 @@ sub host {
         location /socket.io/ {
             socketio;
             socketio_webhook /_hook;
+            socketio_allow_eio3 on;
         }
 
         location = /_hook {
@@ -269,27 +270,64 @@ subtest 'polling anywhere' => sub {
 };
 
 
-subtest 'scripts anywhere' => sub {
-    my ($first, $second) = map {
-        SIO::HTTP->new(port => $_->port, timeout => 15 * scale())
-    } @hosts;
+# Clients of 2.x, and those that load scripts: no request arrives at the
+# session's host, and a poll that waits while that reloads is answered with
+# nothing, in their words.
 
-    my $url = '/socket.io/?EIO=4&transport=polling';
-    my $r = $first->get("$url&j=3");
+subtest 'old clients anywhere' => sub {
+    my @other = map { SIO::HTTP->new(port => $_->port,
+                                     timeout => 15 * scale()) } @hosts[1, 2];
 
-    my ($sid) = $r->{body} =~ /^___eio\[3\]\("0\{\\"sid\\":\\"([\w-]+)/
-        or return fail("a session: $r->{body}");
+    for my $query ('EIO=4', 'EIO=4&j=5', 'EIO=3', 'EIO=3&j=5') {
+        my $eio = $query =~ /EIO=3/ ? 3 : 4;
+        my $script = $query =~ /j=5/;
+        my $url = "/socket.io/?$query&transport=polling";
 
-    $url .= "&j=3&sid=$sid";
+        my $in = sub {
+            my $payload = SIO::EIO->new(eio => $eio)->encode(@_);
 
-    is($second->post($url, 'd=40', 'Content-Type' =>
-                     'application/x-www-form-urlencoded')->{body}, 'ok',
-       'a form at another host');
-    like($second->get($url)->{body}, qr/^___eio\[3\]\("40\{\\"sid/,
-         'an answer there is a script');
-    is($first->post($url, 'd=1', 'Content-Type' =>
-                    'application/x-www-form-urlencoded')->{body}, 'ok',
-       'and the end');
+            return $script ? 'd=' . join '', map { sprintf '%%%02x', ord }
+                                             split //, $payload
+                           : $payload;
+        };
+
+        my $out = sub {
+            my $payload = SIO::EIO->new(eio => $eio)->encode(@_);
+
+            return $script ? '___eio[5]("' . $payload =~ s/"/\\"/gr . '");'
+                           : $payload;
+        };
+
+        my ($sid) = SIO::HTTP->new(port => $hosts[0]->port)->get($url)->{body}
+                    =~ /sid\\?":\\?"([\w-]+)/;
+
+        $url .= "&sid=$sid";
+
+        is($other[0]->post($url, $in->('40'))->{body}, 'ok', "$query, joined");
+        like($other[1]->get($url)->{body}, qr/40/, "$query, and told so");
+
+        is($other[0]->post($url, $in->('421["echo","x"]'))->{body}, 'ok',
+           "$query, an event");
+        is($other[1]->get($url)->{body}, $out->('431["x"]'),
+           "$query, its answer");
+
+        my $poll = $other[0]->start('GET', $url);
+
+        # the poll is there by then: what one host says arrives in order
+        is($other[0]->post($url, $in->('6'))->{body}, 'ok', "$query, a POST");
+
+        # who has its session may go on for as long as it is there
+        $hosts[0]->reload;
+        wait_until(5, sub { $poll->ready });
+
+        is($other[1]->post($url, $in->('421["echo","y"]'))->{body}, 'ok',
+           "$query, an event after a reload");
+
+        my $body = $poll->wait->{body};
+
+        $body = $other[0]->get($url)->{body} if $body eq $out->('6');
+        is($body, $out->('431["y"]'), "$query, its answer");
+    }
 };
 
 

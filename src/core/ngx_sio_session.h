@@ -98,7 +98,10 @@ typedef enum {
     NGX_SIO_ANSWER_UNKNOWN,       /* 400, code 1, Session ID unknown */
     NGX_SIO_ANSWER_MISMATCH,      /* 400, code 3, Bad request */
     NGX_SIO_ANSWER_BUSY,          /* 503, empty */
-    NGX_SIO_ANSWER_SCRIPT,        /* the layer above's: TEXT, as JSONP */
+
+    /* the layer above's */
+    NGX_SIO_ANSWER_SCRIPT,        /* 200, text/plain, a payload as JSONP */
+    NGX_SIO_ANSWER_NOOP,          /* 200, text/plain, come again */
     NGX_SIO_ANSWERS
 } ngx_sio_answer_e;
 
@@ -462,6 +465,13 @@ void ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
  * it is, lets go of the request, and answers OK.
  */
 void ngx_sio_session_post_refused(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+
+/*
+ * A poll was answered by somebody else, with nothing: the session has none.
+ * If it answered it, too, then that is lost: it closes, "transport error".
+ */
+void ngx_sio_session_poll_answered(ngx_sio_session_t *s,
+    ngx_sio_waiter_t *w);
 
 /* The client left a request: the session closes, "transport error". */
 void ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w);

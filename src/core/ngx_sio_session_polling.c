@@ -283,6 +283,18 @@ ngx_sio_session_post_finished(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 
 
 void
+ngx_sio_session_poll_answered(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
+{
+    if (ngx_sio_waiter_equal(w, &s->poll)) {
+        ngx_memzero(&s->poll, sizeof(ngx_sio_waiter_t));
+        return;
+    }
+
+    ngx_sio_session_abort(s, w);
+}
+
+
+void
 ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 {
     if (s->state == &ngx_sio_session_websocket) {

@@ -304,7 +304,8 @@ fuzz_ask(fuzz_host_t *h, ngx_uint_t kind, ngx_sio_waiter_t *waiter)
     }
 
     if (unused) {
-        unused->used = (kind != NGX_HTTP_SOCKETIO_ABORT);
+        unused->used = (kind != NGX_HTTP_SOCKETIO_ABORT
+                        && kind != NGX_HTTP_SOCKETIO_RELEASE);
         unused->kind = kind;
         unused->waiter = *waiter;
     }
@@ -544,8 +545,9 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     (void) octets;
 
     ngx_sio_fuzz_check(sid->len == NGX_SIO_SID_LEN);
-    ngx_sio_fuzz_check(kind >= NGX_HTTP_SOCKETIO_POLL
-                       && kind <= NGX_HTTP_SOCKETIO_ABORT);
+    ngx_sio_fuzz_check((kind >= NGX_HTTP_SOCKETIO_POLL
+                        && kind <= NGX_HTTP_SOCKETIO_ABORT)
+                       || kind == NGX_HTTP_SOCKETIO_RELEASE);
     ngx_sio_fuzz_check((body != NULL) == (kind == NGX_HTTP_SOCKETIO_POST));
 
     fuzz_ask((fuzz_host_t *) w->hub, kind, waiter);
@@ -560,7 +562,7 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     ngx_str_t      parts[3], none;
     fuzz_letter_t  entry;
 
-    ngx_sio_fuzz_check(kind <= NGX_SIO_ANSWER_BUSY);
+    ngx_sio_fuzz_check(kind < NGX_SIO_ANSWERS);
 
     octet = kind;
 
@@ -634,7 +636,7 @@ fuzz_answered(ngx_http_socketio_parked_t *p, ngx_uint_t kind,
 
     default:
         ngx_sio_fuzz_check(kind == NGX_HTTP_SOCKETIO_ANSWER && body->len > 0);
-        ngx_sio_fuzz_check(body->data[0] <= NGX_SIO_ANSWER_BUSY);
+        ngx_sio_fuzz_check(body->data[0] < NGX_SIO_ANSWERS);
 
         ngx_http_socketio_unpark(p);
     }
