@@ -310,6 +310,17 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
         b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
     }
 
+    /* what came since its mark has been dealt with by another one */
+
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING && holder.generation
+        && !ngx_sio_hub_addr_equal(holder, b->followed))
+    {
+        (void) ngx_sio_bridge_follow(b->kept, self, ngx_sio_hub_addr(0, 0));
+
+        ngx_http_socketio_bridge_close(b);
+        b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
+    }
+
     if (b->leaving) {
 
         if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
@@ -345,6 +356,7 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
         && ngx_sio_bridge_follow(b->kept, successor, self) == NGX_OK
         && ngx_http_socketio_bridge_open(b) == NGX_OK)
     {
+        b->followed = holder;
         b->state = NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING;
     }
 }

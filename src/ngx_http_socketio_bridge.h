@@ -157,6 +157,8 @@ struct ngx_http_socketio_bridge_s {
     ngx_http_socketio_worker_t         *worker;
     ngx_sio_bridge_t                   *kept;      /* in the zone */
     ngx_uint_t                          state;
+    ngx_sio_hub_addr_t                  followed;  /* the holder, while
+                                                      following */
     ngx_http_socketio_line_t           *lines;
     ngx_uint_t                          nlines;    /* open ones */
     ngx_array_t                        *queues;    /* the zone's */

@@ -28,7 +28,7 @@ sub host {
     my ($url, %option) = @_;
 
     return SIO::Nginx->new(
-        workers => 2,
+        workers => $option{workers} // 2,
         http    => ($option{http} // '')
                    . " socketio_message_queue $url channel=test;",
         server  => <<'EOS')->start;
@@ -336,6 +336,47 @@ subtest 'not there yet' => sub {
        'that it was not is said once');
 
     $_->stop for @hosts;
+    $redis->stop;
+};
+
+
+# A worker that leaves is followed by another one, which keeps what it hears
+# until it is its turn.  When a third one was faster after the first had died,
+# nobody waits for what the second one would say.
+
+subtest 'a follower that is not needed' => sub {
+    my $redis = SIO::Redis->new->start;
+    my $host = host($redis->url, workers => 6);
+    my $log = qr/(\d+)#\d+: this worker serves/;
+
+    $host->allow(qr/message queue|exited on signal 9/);
+
+    my ($pid) = ($host->log =~ /$log/g)[-1];
+
+    $redis->signal('STOP');
+    $host->reload;
+    sleep 1.5 * scale();    # two ticks
+
+    kill 'KILL', $pid;
+    ok(wait_until(10 * scale(), sub { (() = $host->log =~ /$log/g) == 2 }),
+       'there is another one');
+
+    my $connected = () = $host->log =~ /message queue .* is connected/g;
+
+    $redis->signal('CONT');
+    ok(wait_until(20 * scale(), sub {
+        $connected < (() = $host->log =~ /message queue .* is connected/g);
+    }), 'it is connected');
+    sleep 3 * scale();
+
+    my %heard = map { @{ $redis->command('PUBSUB', 'NUMSUB', $_) } }
+                @{ $redis->command('PUBSUB', 'CHANNELS') };
+
+    is_deeply([ values %heard ], [ (1) x keys %heard ],
+              'and listens to each channel alone') or diag explain \%heard;
+    ok(%heard > 0, 'there are some');
+
+    $host->stop;
     $redis->stop;
 };
 
