@@ -82,13 +82,17 @@ static const ngx_str_t
 };
 
 
-/* their directives, without "socketio_" */
+/*
+ * Their directives, without "socketio_"; and what unfinished packets may have
+ * together.
+ */
 
 static const ngx_str_t  ngx_http_socketio_status_limits[NGX_SIO_LIMITS] = {
     ngx_string("event_rate"),
     ngx_string("max_namespaces"),
     ngx_string("max_rooms"),
-    ngx_string("max_name")
+    ngx_string("max_name"),
+    ngx_string("unfinished")
 };
 
 

@@ -168,6 +168,7 @@ ngx_http_socketio_worker_init(ngx_http_socketio_zone_t *zone,
 
     w->engine.max_answer = ngx_sio_hub_max_entry(zone->size)
                            - NGX_HTTP_SOCKETIO_ENTRY_ROOM;
+    w->engine.max_pending = zone->size;
     zone->worker = w;
 
     if (zone->queues.nelts) {

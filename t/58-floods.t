@@ -35,6 +35,7 @@ my $nginx = SIO::Nginx->new(
     http    => <<'EOF',
     access_log off;
     error_log %%PREFIX%%/error.log warn;
+    socketio_zone small 1m;
 
     # the timers of a crowd are not what is measured
     socketio_ping_interval 600s;
@@ -73,6 +74,12 @@ EOF
             socketio_max_attachments 3;
         }
 
+        location /together/ {
+            socketio zone=small;
+            socketio_max_payload 20000;
+            socketio_max_attachments 3;
+        }
+
         location = /_hook { internal; return 204; }
 
         location /_api/ {
@@ -82,6 +89,7 @@ EOF
         }
 
         location = /status { socketio_status; }
+        location = /small { socketio_status zone=small; }
 EOF
 
 my $api = SIO::HTTP->new(port => $nginx->port, keepalive => 1, timeout => 60);
@@ -295,6 +303,47 @@ subtest 'attachments' => sub {
 
         return memory();
     });
+};
+
+
+# Each within its limits, 8 MB of them; the zone has one.
+
+subtest 'attachments that all together are too many' => sub {
+    my $flood = flood('/together/');
+    my $before = descriptors();
+    my $other = reader(path => '/together/', transport => 'websocket');
+    my $n = 200;
+    my $memory = memory();
+
+    my $given_up = sub {
+        return status($nginx, '/small')->{limits}{met}{unfinished};
+    };
+
+    have($flood, open => $n);
+    have($flood, send => '453-["b",{"_placeholder":true,"num":0},'
+                         . '{"_placeholder":true,"num":1},'
+                         . '{"_placeholder":true,"num":2}]');
+    have($flood, binary => 19000) for 1 .. 2;
+
+    my $sent = '451-["b",{"_placeholder":true,"num":0}]';
+
+    $other->eio->{ws}->send_text($sent);
+    $other->eio->{ws}->send_binary('x' x 19000);
+
+    # of those that are left each worker has so many, and the last one
+    my $left = 2 * (1024 * 1024 / 38000 + 1);
+
+    ok(wait_until(60, sub { $given_up->() >= $n - $left }),
+       'who left them unfinished for the longest time is given up');
+    ok(wait_until(60, sub {
+        have($flood, ended => 1)->{ended} == $given_up->();
+    }), 'and closed, not who has finished what he began');
+    cmp_ok($given_up->(), '<', $n, 'not all of them');
+    grows_less($memory, memory(), 5 * 1024, 'memory');
+
+    have($flood, close => 1);
+    $other->disconnect;
+    emptied($before, 'they are gone');
 };
 
 

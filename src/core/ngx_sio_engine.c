@@ -10,6 +10,7 @@
 
 static u_char *ngx_sio_engine_log(ngx_log_t *log, u_char *buf, size_t len);
 static void ngx_sio_engine_flush(ngx_event_t *ev);
+static void ngx_sio_engine_relief(ngx_event_t *ev);
 
 
 ngx_int_t
@@ -21,6 +22,7 @@ ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops, void *data,
     e->ops = ops;
     e->data = data;
     e->max_answer = NGX_MAX_SIZE_T_VALUE;
+    e->max_pending = NGX_MAX_SIZE_T_VALUE;
 
     e->log = *log;
     e->log.handler = ngx_sio_engine_log;
@@ -32,10 +34,15 @@ ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops, void *data,
 
     ngx_queue_init(&e->all);
     ngx_queue_init(&e->dirty);
+    ngx_queue_init(&e->pending);
 
     e->flush.handler = ngx_sio_engine_flush;
     e->flush.data = e;
     e->flush.log = log;
+
+    e->relief.handler = ngx_sio_engine_relief;
+    e->relief.data = e;
+    e->relief.log = log;
 
     /* every message to come can be told from those before by it */
     if (ngx_sio_msg_packet('1') == NULL || ngx_sio_msg_packet('2') == NULL
@@ -73,6 +80,10 @@ ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason)
 
     if (e->flush.posted) {
         ngx_delete_posted_event(&e->flush);
+    }
+
+    if (e->relief.posted) {
+        ngx_delete_posted_event(&e->relief);
     }
 }
 
@@ -226,5 +237,45 @@ ngx_sio_engine_flush(ngx_event_t *ev)
 
         e->current = NULL;
         ngx_sio_session_unref(s);
+    }
+}
+
+
+/*
+ * Whoever sends a large packet goes on with it, so the one who did so the
+ * longest time ago is the first to be given up; the last one may be as large as
+ * the limits of its client allow.
+ */
+
+static void
+ngx_sio_engine_relief(ngx_event_t *ev)
+{
+    ngx_queue_t        *q;
+    ngx_sio_engine_t   *e;
+    ngx_sio_pending_t  *pending;
+    ngx_sio_session_t  *s;
+
+    e = ev->data;
+
+    while (e->pending_size > e->max_pending) {
+        q = ngx_queue_head(&e->pending);
+
+        if (q == ngx_queue_last(&e->pending)) {
+            return;
+        }
+
+        pending = ngx_queue_data(q, ngx_sio_pending_t, queue);
+        s = pending->session;
+
+        e->counters[NGX_SIO_COUNT_LIMITS + NGX_SIO_LIMIT_UNFINISHED]++;
+
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client has not finished a packet, of which %ui "
+                      "attachments are missing, while unfinished ones have "
+                      "%uz octets, limit is %uz", pending->n - pending->got,
+                      e->pending_size, e->max_pending);
+
+        ngx_sio_pending_free(ngx_sio_pending_take(s));
+        ngx_sio_session_close(s, NGX_SIO_REASON_FORCED_CLOSE);
     }
 }

@@ -21,7 +21,6 @@ static void ngx_sio_session_message(ngx_sio_session_t *s,
     ngx_sio_eio_packet_t *pkt);
 static void ngx_sio_session_leave(ngx_sio_session_t *s);
 static void ngx_sio_session_alive(ngx_sio_session_t *s);
-static void ngx_sio_pending_free(ngx_sio_session_t *s);
 static void ngx_sio_session_timeout(ngx_event_t *ev);
 static void ngx_sio_session_heartbeat(ngx_sio_session_t *s);
 
@@ -696,31 +695,16 @@ ngx_sio_session_unlink(ngx_sio_session_t *s)
     ngx_queue_remove(&s->all);
     ngx_rbtree_delete(&s->engine->sessions, &s->node);
 
-    ngx_sio_pending_free(s);
+    if (s->pending != NULL) {
+        ngx_sio_pending_free(ngx_sio_pending_take(s));
+    }
+
     ngx_sio_out_clear(&s->own);
 
     if (s->rest != NULL) {
         ngx_free(s->rest);
         s->rest = NULL;
     }
-}
-
-
-static void
-ngx_sio_pending_free(ngx_sio_session_t *s)
-{
-    ngx_uint_t  i;
-
-    if (s->pending == NULL) {
-        return;
-    }
-
-    for (i = 0; i < s->pending->got; i++) {
-        ngx_free(s->pending->attachments[i].data);
-    }
-
-    ngx_free(s->pending);
-    s->pending = NULL;
 }
 
 

@@ -239,6 +239,14 @@ struct ngx_sio_engine_s {
     ngx_queue_t             dirty;         /* sessions with new output */
     ngx_event_t             flush;         /* one for each turn */
 
+    ngx_queue_t             pending;       /* packets whose attachments are due,
+                                              the one that got something last
+                                              is the last */
+    size_t                  pending_size;  /* octets of them, */
+    size_t                  max_pending;   /* ... beyond which the first ones
+                                              are given up */
+    ngx_event_t             relief;        /* does it */
+
     uint64_t                mark;          /* see ngx_sio_rooms_select() */
     size_t                  max_answer;    /* octets that a poll that waits
                                               elsewhere can be answered with */
@@ -261,6 +269,7 @@ typedef enum {
     NGX_SIO_LIMIT_NAMESPACES,
     NGX_SIO_LIMIT_ROOMS,
     NGX_SIO_LIMIT_NAME,
+    NGX_SIO_LIMIT_UNFINISHED,              /* of all clients together */
     NGX_SIO_LIMITS
 } ngx_sio_limit_e;
 
@@ -289,6 +298,9 @@ typedef struct ngx_sio_session_state_s  ngx_sio_session_state_t;
 /* A packet whose attachments are still coming. */
 
 typedef struct {
+    ngx_queue_t             queue;         /* in engine->pending */
+    ngx_sio_session_t      *session;
+    size_t                  size;          /* octets, of all of it */
     ngx_str_t               text;          /* allocated with this */
     ngx_str_t              *attachments;   /* each allocated */
     ngx_uint_t              n;             /* due */

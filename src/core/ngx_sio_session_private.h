@@ -144,5 +144,9 @@ ngx_int_t ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text,
     ngx_uint_t n);
 ngx_int_t ngx_sio_socket_attach(ngx_sio_session_t *s, ngx_str_t *data);
 
+/* Gives s->pending, which must be there; and what becomes of it. */
+ngx_sio_pending_t *ngx_sio_pending_take(ngx_sio_session_t *s);
+void ngx_sio_pending_free(ngx_sio_pending_t *pending);
+
 
 #endif /* _NGX_SIO_SESSION_PRIVATE_H_INCLUDED_ */

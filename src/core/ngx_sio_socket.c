@@ -13,6 +13,7 @@
 #define NGX_SIO_SOCKET_SHOWN  64
 
 
+static void ngx_sio_pending_grow(ngx_sio_pending_t *pending, size_t size);
 static ngx_int_t ngx_sio_socket_dispatch(ngx_sio_session_t *s,
     ngx_sio_packet_t *p, ngx_str_t *attachments, ngx_uint_t n,
     ngx_uint_t *reason);
@@ -83,15 +84,18 @@ declined:
 ngx_int_t
 ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t n)
 {
+    size_t              size;
     ngx_sio_pending_t  *pending;
 
-    pending = ngx_alloc(sizeof(ngx_sio_pending_t) + n * sizeof(ngx_str_t)
-                        + text->len, &s->engine->log);
+    size = sizeof(ngx_sio_pending_t) + n * sizeof(ngx_str_t) + text->len;
 
+    pending = ngx_alloc(size, &s->engine->log);
     if (pending == NULL) {
         return NGX_ERROR;
     }
 
+    pending->session = s;
+    pending->size = 0;
     pending->n = n;
     pending->got = 0;
     pending->attachments = (ngx_str_t *) (pending + 1);
@@ -101,7 +105,59 @@ ngx_sio_socket_pend(ngx_sio_session_t *s, ngx_str_t *text, ngx_uint_t n)
 
     s->pending = pending;
 
+    ngx_queue_insert_tail(&s->engine->pending, &pending->queue);
+    ngx_sio_pending_grow(pending, size);
+
     return NGX_OK;
+}
+
+
+/* It is the last one to be given up. */
+
+static void
+ngx_sio_pending_grow(ngx_sio_pending_t *pending, size_t size)
+{
+    ngx_sio_engine_t  *e;
+
+    e = pending->session->engine;
+
+    ngx_queue_remove(&pending->queue);
+    ngx_queue_insert_tail(&e->pending, &pending->queue);
+
+    pending->size += size;
+    e->pending_size += size;
+
+    if (e->pending_size > e->max_pending && !e->relief.posted) {
+        ngx_post_event(&e->relief, &ngx_posted_events);
+    }
+}
+
+
+ngx_sio_pending_t *
+ngx_sio_pending_take(ngx_sio_session_t *s)
+{
+    ngx_sio_pending_t  *pending;
+
+    pending = s->pending;
+    s->pending = NULL;
+
+    ngx_queue_remove(&pending->queue);
+    s->engine->pending_size -= pending->size;
+
+    return pending;
+}
+
+
+void
+ngx_sio_pending_free(ngx_sio_pending_t *pending)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < pending->got; i++) {
+        ngx_free(pending->attachments[i].data);
+    }
+
+    ngx_free(pending);
 }
 
 
@@ -110,7 +166,6 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
     ngx_uint_t *reason)
 {
     ngx_int_t           rc;
-    ngx_uint_t          i;
     const char         *err;
     ngx_sio_packet_t    p;
     ngx_sio_pending_t  *pending;
@@ -134,7 +189,7 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
         return NGX_OK;
     }
 
-    s->pending = NULL;
+    pending = ngx_sio_pending_take(s);
 
     rc = ngx_sio_packet_decode(&pending->text, pending->n,
                                s->revision == 3 ? 4 : 5, &p, &err);
@@ -144,11 +199,7 @@ ngx_sio_socket_binary(ngx_sio_session_t *s, ngx_str_t *data,
                                      reason);
     }
 
-    for (i = 0; i < pending->n; i++) {
-        ngx_free(pending->attachments[i].data);
-    }
-
-    ngx_free(pending);
+    ngx_sio_pending_free(pending);
 
     return rc;
 }
@@ -170,6 +221,8 @@ ngx_sio_socket_attach(ngx_sio_session_t *s, ngx_str_t *data)
     ngx_memcpy(attachment->data, data->data, data->len);
 
     s->pending->got++;
+
+    ngx_sio_pending_grow(s->pending, data->len + 1);
 
     return NGX_OK;
 }

@@ -728,6 +728,7 @@ fuzz_init(ngx_uint_t option)
         e->gauges = fuzz_gauges[i];
         e->counters = fuzz_counters[i];
         e->named = fuzz_named[i];
+        e->max_pending = (option & 8) ? 100 : 100000;
     }
 }
 
