@@ -787,6 +787,33 @@ subtest 'many questions' => sub {
 };
 
 
+# What an application asks for has no time limit, but a number.
+
+subtest 'a client that is asked too much' => sub {
+    my $c = $hooked->client($pids[2], 'websocket', '/');
+
+    $backend->on({ event => 'curious' }, { json => {
+        emit => [ ({ event => 'ask', args => [], ack => 'token' }) x 10 ],
+    } });
+
+    $c->emit('curious') for 1 .. 110;
+
+    my @asked = map { $c->packet // last } 1 .. 1100;
+
+    is(scalar @asked, 1100, 'asked 1100 times');
+
+    $c->ack($asked[$_], $_) for 0, 75, 76, 1099;
+    $c->emit('done');
+
+    ok($backend->wait(1, 30, type => 'event', event => 'done'),
+       'four of them are answered');
+    is_deeply([ map { $_->{json}{args}[0] }
+                    $backend->requests(type => 'ack', token => 'token') ],
+              [ 76, 1099 ], 'the last 1024 are awaited');
+    $c->disconnect;
+};
+
+
 subtest 'questions that move' => sub {
     my ($old, $new) = @pids;
     my $c = $hooked->client($old, 'polling', '/');
