@@ -168,8 +168,33 @@ ngx_http_socketio_backend_journal_give(ngx_http_socketio_peer_t *peer,
 
     /* who looks for what the dead had may have done so already */
 
-    return (ngx_sio_journal_chown(journal, peer->journal, to, self) == NGX_OK)
+    return ngx_http_socketio_backend_journal_recall(peer, to) == NGX_OK
            ? NGX_DECLINED : NGX_OK;
+}
+
+
+/*
+ * A worker that is lost is not dead, and may stand before its claim: from now
+ * on it claims what is not there, instead of telling the end a second time.
+ */
+
+ngx_int_t
+ngx_http_socketio_backend_journal_recall(ngx_http_socketio_peer_t *peer,
+    ngx_sio_hub_addr_t from)
+{
+    ngx_int_t       rc;
+    ngx_sio_hub_t  *hub;
+
+    if (peer->journal == 0) {
+        return NGX_OK;
+    }
+
+    hub = peer->worker->hub;
+
+    rc = ngx_sio_journal_recall(ngx_sio_hub_journal(hub), &peer->journal, from,
+                                ngx_sio_hub_self(hub));
+
+    return rc == NGX_OK ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -462,8 +462,12 @@ ngx_http_socketio_backend_moved(ngx_sio_socket_t *so, ngx_sio_hub_addr_t to)
 
     hub = peer->worker->hub;
 
-    if (!ngx_sio_hub_alive(hub, to)) {
-
+    if (!ngx_sio_hub_alive(hub, to)
+        && (peer->flight != NULL
+            || ngx_http_socketio_backend_journal_recall(peer,
+                                                        ngx_sio_hub_self(hub))
+               == NGX_OK))
+    {
         /* nobody is there to take it up, but its end can be told from here */
 
         ngx_http_socketio_backend_disconnect(so, NGX_SIO_REASON_WORKER_LOST);

@@ -330,6 +330,16 @@ ngx_int_t ngx_http_socketio_backend_journal_give(
     ngx_http_socketio_peer_t *peer, ngx_sio_hub_addr_t to);
 
 /*
+ * Takes the record from a worker that is no member any more, or from this one,
+ * so that nobody else can have it.
+ *
+ *   NGX_OK        the end is ours to tell
+ *   NGX_DECLINED  somebody else has it
+ */
+ngx_int_t ngx_http_socketio_backend_journal_recall(
+    ngx_http_socketio_peer_t *peer, ngx_sio_hub_addr_t from);
+
+/*
  * The other half, when what was sent is here; the sender may have died before
  * its own.
  *

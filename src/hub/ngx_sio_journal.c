@@ -204,6 +204,37 @@ ngx_sio_journal_chown(ngx_sio_journal_t *j, uint64_t id,
 
 
 ngx_int_t
+ngx_sio_journal_recall(ngx_sio_journal_t *j, uint64_t *id,
+    ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to)
+{
+    ngx_int_t                  rc;
+    ngx_sio_journal_record_t  *r;
+
+    if (ngx_sio_mem_lock(j->mem) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_DECLINED;
+    r = ngx_sio_journal_find(j, *id);
+
+    if (r && r->owner == ngx_sio_hub_addr_pack(from)) {
+
+        /* its owner, not its id, is how it is found if we die in between */
+
+        r->check++;
+        ngx_sio_mem_commit(&r->owner, ngx_sio_hub_addr_pack(to));
+
+        *id = ngx_sio_journal_id(j, r);
+        rc = NGX_OK;
+    }
+
+    ngx_sio_mem_unlock(j->mem);
+
+    return rc;
+}
+
+
+ngx_int_t
 ngx_sio_journal_remove(ngx_sio_journal_t *j, uint64_t id)
 {
     ngx_sio_journal_record_t  *r;

@@ -94,6 +94,13 @@ ngx_int_t ngx_sio_journal_poke(ngx_sio_journal_t *j, uint64_t id,
 ngx_int_t ngx_sio_journal_chown(ngx_sio_journal_t *j, uint64_t id,
     ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to);
 
+/*
+ * The same, and *id is a new one: whoever knows the old one, and was about to
+ * use it, finds no such record.
+ */
+ngx_int_t ngx_sio_journal_recall(ngx_sio_journal_t *j, uint64_t *id,
+    ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to);
+
 /* NGX_OK; NGX_DECLINED: no such record; NGX_ERROR: the lock is broken */
 ngx_int_t ngx_sio_journal_remove(ngx_sio_journal_t *j, uint64_t id);
 

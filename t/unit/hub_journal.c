@@ -197,6 +197,19 @@ records(void)
                 == NGX_DECLINED
                 && count(3, 3, &chunks) == 0 && count(2, 2, &chunks) == 1,
                 "but is not given by who does not have it");
+    c = a;
+    hub_test_ok(ngx_sio_journal_recall(&j, &c, worker(1), worker(2))
+                == NGX_DECLINED && c == a,
+                "nor called back from him");
+    hub_test_ok(ngx_sio_journal_recall(&j, &c, worker(2), worker(2)) == NGX_OK
+                && c != a && count(2, 2, &chunks) == 1
+                && ngx_sio_journal_chown(&j, a, worker(2), worker(3))
+                   == NGX_DECLINED
+                && update(a, 10, 1) == NGX_DECLINED
+                && update(c, 10, 1) == NGX_OK,
+                "who is called back has another id");
+    a = c;
+
     hub_test_ok(count(1, 7, &chunks) == 1 && count(1, 1, &chunks) == 0
                 && count(7, 7, &chunks) == 1, "and is taken from it");
 
