@@ -373,7 +373,13 @@ ngx_http_socketio_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* sessions that were open in workers that died */
+    /*
+     * Sessions that were open in workers that died.  Each counts its own, so
+     * that no lock is needed for it: one that moves is taken off by the worker
+     * that had it when it is in the log, and put on by the other when that has
+     * read it.  Should one of them die between the two, it is counted twice or
+     * not at all; the log does not tell afterwards how far the dead had come.
+     */
 
     page.stat->counters[NGX_SIO_COUNT_CLOSED + NGX_SIO_REASON_WORKER_LOST] +=
                               page.stat->dropped[NGX_SIO_GAUGE_POLLING]
