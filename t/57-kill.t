@@ -11,6 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use List::Util qw(sum);
 use SIO::API;
 use SIO::Backend;
 use SIO::Client;
@@ -193,6 +194,22 @@ sub empty {
 }
 
 
+# One that is on its way when a worker dies may be counted twice, or not.
+
+sub counted {
+    my ($nginx, $kills, $name) = @_;
+
+    my $connections = status($nginx)->{connections};
+    my ($opened, $closed) = map { sum(values %{ $connections->{$_} }) }
+                            qw(opened closed);
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    cmp_ok(abs($closed - $opened), '<=', $kills,
+           "$name: $opened were opened, $closed closed, $kills kills");
+}
+
+
 # A session that polls goes to where its WebSocket arrives, while a worker dies
 # at the nth step.  True if there are so many steps.
 
@@ -249,6 +266,7 @@ for my $under_way ('nothing', 'event', 'connect') {
         cmp_ok($n, '>', 10, "$n steps");
         told_once($under_way);
         empty($nginx, $under_way);
+        counted($nginx, $n, $under_way);
 
         $nginx->stop;
     };
@@ -322,6 +340,7 @@ subtest 'any moment, under load' => sub {
 
     told_once('load');
     empty($nginx, 'load');
+    counted($nginx, $kills, 'load');
 
     my %reasons = map { $_->{json}{reason} => 1 }
                   $backend->requests(type => 'disconnect');
