@@ -421,7 +421,17 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
 static void
 ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b)
 {
-    (void) ngx_sio_bridge_hand(b->kept, ngx_sio_hub_self(b->worker->hub));
+    ngx_str_t  none;
+
+    if (ngx_sio_bridge_hand(b->kept, ngx_sio_hub_self(b->worker->hub))
+        == NGX_OK)
+    {
+        ngx_str_null(&none);
+
+        (void) ngx_sio_hub_append(b->worker->hub, NGX_HTTP_SOCKETIO_HANDED,
+                                  NGX_SIO_HUB_OWED, ngx_sio_hub_addr_all(),
+                                  &none, 1, NULL);
+    }
 
     ngx_http_socketio_bridge_close(b);
 

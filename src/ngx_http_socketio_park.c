@@ -233,6 +233,24 @@ ngx_http_socketio_parked(ngx_http_socketio_worker_t *w,
 
 
 void
+ngx_http_socketio_park_pass(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_parked_t  *p;
+
+    for (i = 0; i < w->park.nentries; i++) {
+
+        p = w->park.entries[i];
+
+        if (p->answer && p->host && ngx_sio_hub_addr_equal(p->owner, from)) {
+            p->owner = to;
+        }
+    }
+}
+
+
+void
 ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead)
 {

@@ -93,6 +93,13 @@ ngx_http_socketio_parked_t *ngx_http_socketio_parked(
 void ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead);
 
+/*
+ * Who serves the queue has changed: requests that ask another host will be
+ * answered by the next one.
+ */
+void ngx_http_socketio_park_pass(ngx_http_socketio_worker_t *w,
+    ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to);
+
 ngx_int_t ngx_http_socketio_park_init(ngx_http_socketio_worker_t *w);
 void ngx_http_socketio_park_done(ngx_http_socketio_worker_t *w);
 

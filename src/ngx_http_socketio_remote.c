@@ -333,10 +333,23 @@ void
 ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
 {
     ngx_str_t                         part;
+    ngx_sio_hub_addr_t                holder;
     ngx_http_socketio_line_t         *line;
     ngx_http_socketio_remote_head_t   head;
 
     if (body->len < NGX_SIO_BRIDGE_ID + sizeof(head)) {
+        return;
+    }
+
+    holder = ngx_sio_bridge_holder(b->kept);
+
+    if (!ngx_sio_hub_addr_equal(holder, ngx_sio_hub_self(b->worker->hub))
+        && holder.generation && ngx_sio_hub_alive(b->worker->hub, holder)
+        && ngx_sio_hub_append(b->worker->hub, NGX_HTTP_SOCKETIO_REMOTE,
+                              NGX_SIO_HUB_OWED, holder, body, 1, NULL)
+           == NGX_OK)
+    {
+        /* it was asked for while it was handed over */
         return;
     }
 

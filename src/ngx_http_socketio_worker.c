@@ -325,6 +325,11 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
 
         break;
 
+    case NGX_HTTP_SOCKETIO_HANDED:
+        ngx_http_socketio_park_pass(w, e->from,
+                            ngx_sio_bridge_holder(ngx_sio_hub_bridge(w->hub)));
+        break;
+
     default:
         /* a newer version of this module writes what we do not know */
         break;

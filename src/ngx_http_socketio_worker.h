@@ -39,8 +39,10 @@ typedef enum {
                                       another host */
     NGX_HTTP_SOCKETIO_MEMBERS,     /* no entry, but told to a waiter: whose
                                       RESULT it has to expect */
-    NGX_HTTP_SOCKETIO_RELEASE      /* to the owner: a GET was answered without
+    NGX_HTTP_SOCKETIO_RELEASE,     /* to the owner: a GET was answered without
                                       it, with nothing */
+    NGX_HTTP_SOCKETIO_HANDED       /* to all: the sender serves the queues no
+                                      more, somebody else does */
 } ngx_http_socketio_entry_e;
 
 

@@ -545,6 +545,52 @@ ok(wait_until(20 * scale(), sub {
     !grep { $_ >= 1 } values %{ status($hosts[0])->{queues}{delay} };
 }), 'a delay is told for a while');
 
+
+# The host where a poll waits reloads: its session is at another one, and who
+# served the queue ends before the worker that has the poll.
+
+subtest 'a reload where a poll waits' => sub {
+    my $host = host();
+    my $eio = SIO::EIO->open(port => $hosts[2]->port, timeout => 15);
+    my $url = $eio->url('polling');
+
+    my $post = sub {
+        my ($body) = @_;
+
+        return SIO::HTTP->new(port => $host->port, timeout => 15 * scale())
+               ->post($url, $body)->{body};
+    };
+
+    ok(wait_until(15 * scale(), sub { $post->('40') eq 'ok' }),
+       'another host, and a namespace');
+
+    my ($server) = reverse $host->log
+                           =~ /\ (\d+)\#\d+:\ this\ worker\ serves/gx;
+    my ($other) = grep { $_ != $server } $host->workers;
+    my $http = $host->connect_to($other, timeout => 60);
+
+    like($http->get($url)->{body}, qr/^40/, 'is joined');
+
+    my $poll = $http->start('GET', $url);
+
+    # it is there by then: what one host says arrives in order
+    is($post->('6'), 'ok', 'a POST');
+
+    $host->reload;
+    ok(wait_until(20 * scale(), sub { !kill 0, $server }),
+       'who served has ended');
+    ok(kill(0, $other), 'who has the poll has not');
+
+    is($post->('427["echo",1]'), 'ok', 'an event');
+
+    my $answer = $poll->wait;
+
+    is($answer && $answer->{body}, '437[1]', 'its answer');
+
+    $host->stop;
+};
+
+
 $_->stop for @hosts;
 $redis->stop;
 
