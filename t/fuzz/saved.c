@@ -14,7 +14,7 @@
  * link: src/codec/ngx_sio_eio.c src/codec/ngx_sio_packet.c
  * link: src/codec/ngx_sio_json.c src/codec/ngx_sio_base64.c
  * link: src/codec/ngx_sio_utf8.c src/codec/ngx_sio_ws.c
- * link: src/base/ngx_sio_random.c src/ngx_http_socketio_origin.c
+ * link: src/ngx_http_socketio_origin.c
  *
  * What the last one needs to make an origin of a request is not called here,
  * and not there.
@@ -24,6 +24,7 @@
 
 #include "fuzz.h"
 #include "ngx_http_socketio_origin.h"
+#include "ngx_sio_random.h"
 #include "ngx_sio_rooms.h"
 
 
@@ -31,6 +32,21 @@ static uint64_t   fuzz_gauges[64];
 static uint64_t   fuzz_counters[256];
 static uint32_t   fuzz_named[4];
 static ngx_int_t  fuzz_came;            /* sockets that have not ended */
+static uint32_t   fuzz_chance;
+
+
+ngx_int_t
+ngx_sio_random(void *buf, size_t n)
+{
+    u_char  *p;
+
+    for (p = buf; n--; p++) {
+        fuzz_chance = fuzz_chance * 1103515245 + 12345;
+        *p = (u_char) (fuzz_chance >> 16);
+    }
+
+    return NGX_OK;
+}
 
 
 /* The layer above. */
@@ -337,6 +353,7 @@ LLVMFuzzerTestOneInput(const u_char *data, size_t size)
     nomem = ngx_sio_fuzz_option(data, &size);
 
     ngx_current_msec = 1000000;
+    fuzz_chance = 1;
 
     ngx_sio_standin_nomem(nomem < 16 ? nomem : 0);
     ngx_sio_fuzz_copy(&saved, data, size);
