@@ -933,6 +933,7 @@ ngx_http_socketio_bridge_heard(ngx_http_socketio_line_t *line,
     if (line->up && !line->heard[i]) {
         line->heard[i] = 1;
         ngx_http_socketio_bridge_delayed(line, peer);
+        ngx_http_socketio_remote_repeat(line, peer->id);
     }
 }
 

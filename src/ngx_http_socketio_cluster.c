@@ -291,6 +291,7 @@ ngx_http_socketio_cluster_heard(ngx_http_socketio_line_t *line,
 
     if (head->flags & NGX_HTTP_SOCKETIO_CLUSTER_HELLO) {
         ngx_http_socketio_cluster_alive(line, 0);
+        ngx_http_socketio_remote_repeat(line, peer->id);
     }
 }
 

@@ -1,10 +1,9 @@
 #include "ngx_http_socketio_remote.h"
 #include "ngx_http_socketio_cluster.h"
+#include "ngx_http_socketio_errand.h"
 #include "ngx_http_socketio_result.h"
 #include "ngx_sio_pack.h"
 
-
-#define NGX_HTTP_SOCKETIO_REMOTE_BUCKETS   1024
 
 /* how long other hosts' requests may wait here, msec */
 #define NGX_HTTP_SOCKETIO_REMOTE_POLL      120000
@@ -17,12 +16,23 @@
 #define NGX_HTTP_SOCKETIO_REMOTE_COMMANDS  16384
 #define NGX_HTTP_SOCKETIO_REMOTE_REQUESTS  131072
 
+/* what is kept to be said again: msec while the queues are up, octets */
+#define NGX_HTTP_SOCKETIO_REMOTE_KEEP      15000
+#define NGX_HTTP_SOCKETIO_REMOTE_KEPT      (16 * 1024 * 1024)
 
-/* Waits in place of a request of another host. */
+
+/*
+ * Waits in place of a request of another host.  When it is answered the answer
+ * stays for a while: it may be lost with a connection, and asked for again.
+ */
 
 typedef struct {
     ngx_queue_t                   queue;       /* of its bucket */
-    ngx_http_socketio_parked_t   *parked;
+    ngx_queue_t                   done;        /* in the order of answers */
+    u_char                       *answer;      /* NULL: not answered */
+    size_t                        len;
+    ngx_msec_t                    at;          /* by remote->clock */
+    ngx_http_socketio_parked_t   *parked;      /* NULL: answered */
     ngx_http_socketio_remote_t   *remote;
     u_char                        host[NGX_SIO_BRIDGE_ID];
     ngx_sio_waiter_t              waiter;      /* its name there */
@@ -35,12 +45,17 @@ typedef struct {
 
 struct ngx_http_socketio_remote_s {
     ngx_http_socketio_bridge_t   *bridge;
+    ngx_msec_t                    clock;       /* while the queues are up */
+    ngx_msec_t                    ticked;
+    ngx_queue_t                   done;        /* proxies, oldest first */
+    size_t                        done_size;
+    ngx_http_socketio_errands_t   errands;
     ngx_uint_t                    commands;
     ngx_uint_t                    polls;
     ngx_uint_t                    posts;
     ngx_uint_t                    swept;       /* the bucket to be looked at */
     ngx_uint_t                    seen;        /* the parked request */
-    ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_REMOTE_BUCKETS];
+    ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_ERRAND_BUCKETS];
 };
 
 
@@ -68,10 +83,12 @@ static ngx_http_socketio_proxy_t *ngx_http_socketio_remote_new(
 static ngx_http_socketio_proxy_t *ngx_http_socketio_remote_find(
     ngx_http_socketio_remote_t *remote, u_char *host,
     ngx_sio_waiter_t *waiter);
-static ngx_queue_t *ngx_http_socketio_remote_bucket(
-    ngx_http_socketio_remote_t *remote, u_char *host,
-    ngx_sio_waiter_t *waiter);
+static void ngx_http_socketio_remote_keep(ngx_http_socketio_proxy_t *proxy,
+    ngx_str_t *body);
+static void ngx_http_socketio_remote_expire(
+    ngx_http_socketio_remote_t *remote);
 static void ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy);
+static void ngx_http_socketio_remote_leave(ngx_http_socketio_proxy_t *proxy);
 static void ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy);
 static void ngx_http_socketio_remote_release(ngx_http_socketio_proxy_t *proxy);
 static void ngx_http_socketio_remote_tell(ngx_http_socketio_proxy_t *proxy,
@@ -103,8 +120,12 @@ ngx_http_socketio_remote_create(ngx_http_socketio_bridge_t *b)
     }
 
     remote->bridge = b;
+    remote->ticked = ngx_current_msec;
 
-    for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS; i++) {
+    ngx_queue_init(&remote->done);
+    ngx_http_socketio_errand_init(&remote->errands);
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS; i++) {
         ngx_queue_init(&remote->buckets[i]);
     }
 
@@ -132,14 +153,17 @@ ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
     ngx_queue_t                *bucket;
     ngx_http_socketio_proxy_t  *proxy;
 
-    for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS; i++) {
+    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS; i++) {
         bucket = &remote->buckets[i];
 
         while (!ngx_queue_empty(bucket)) {
             proxy = ngx_queue_data(ngx_queue_head(bucket),
                                    ngx_http_socketio_proxy_t, queue);
 
-            if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
+            if (proxy->parked == NULL) {
+                ngx_http_socketio_remote_free(proxy);
+
+            } else if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
                 ngx_http_socketio_remote_release(proxy);
 
             } else {
@@ -147,6 +171,8 @@ ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
             }
         }
     }
+
+    ngx_http_socketio_errand_clear(&remote->errands);
 }
 
 
@@ -167,10 +193,12 @@ ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote)
     ngx_sio_bridge_peer_t      *peer;
     ngx_http_socketio_proxy_t  *proxy;
 
-    for (i = 0; i < NGX_HTTP_SOCKETIO_REMOTE_BUCKETS / 4; i++) {
+    ngx_http_socketio_remote_expire(remote);
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS / 4; i++) {
 
         bucket = &remote->buckets[remote->swept];
-        remote->swept = (remote->swept + 1) % NGX_HTTP_SOCKETIO_REMOTE_BUCKETS;
+        remote->swept = (remote->swept + 1) % NGX_HTTP_SOCKETIO_ERRAND_BUCKETS;
 
         for (q = ngx_queue_head(bucket);
              q != ngx_queue_sentinel(bucket);
@@ -178,6 +206,10 @@ ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote)
         {
             next = ngx_queue_next(q);
             proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
+
+            if (proxy->parked == NULL) {
+                continue;
+            }
 
             peer = ngx_sio_bridge_find(remote->bridge->kept, proxy->host);
 
@@ -356,6 +388,13 @@ ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
     part.data = body->data + NGX_SIO_BRIDGE_ID;
     part.len = body->len - NGX_SIO_BRIDGE_ID;
 
+    ngx_memcpy(&head, part.data, sizeof(head));
+
+    if (head.kind == NGX_HTTP_SOCKETIO_ABORT) {
+        ngx_http_socketio_errand_done(&b->remote->errands, body->data,
+                                      &head.routed.waiter);
+    }
+
     line = ngx_http_socketio_bridge_line(b, body->data);
 
     if (line != NULL
@@ -364,10 +403,14 @@ ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
                                           &part, 1)
            == NGX_OK)
     {
+        if (head.kind != NGX_HTTP_SOCKETIO_ABORT) {
+            ngx_http_socketio_errand_insert(&b->remote->errands, body->data,
+                                            &head.routed.waiter, &part,
+                                            NGX_HTTP_SOCKETIO_REMOTE_POLL);
+        }
+
         return;
     }
-
-    ngx_memcpy(&head, part.data, sizeof(head));
 
     if (head.kind != NGX_HTTP_SOCKETIO_ABORT) {
         ngx_http_socketio_answer_to(b->worker, &head.routed.waiter,
@@ -384,8 +427,6 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
     ngx_str_t                            rest;
     ngx_http_socketio_bridge_t          *b;
     ngx_http_socketio_remote_answer_t    head;
-
-    (void) from;
 
     b = line->bridge;
     pos = body->data;
@@ -410,6 +451,8 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
                                          "unknown answer of a host");
         return;
     }
+
+    ngx_http_socketio_errand_done(&b->remote->errands, from, &head.waiter);
 
     rest.data++;
     rest.len--;
@@ -473,6 +516,25 @@ ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
 }
 
 
+void
+ngx_http_socketio_remote_repeat(ngx_http_socketio_line_t *line, u_char *host)
+{
+    ngx_http_socketio_errand_t   *errand;
+    ngx_http_socketio_errands_t  *errands;
+
+    errands = &line->bridge->remote->errands;
+    errand = NULL;
+
+    while ((errand = ngx_http_socketio_errand_next(errands, host, errand))
+           != NULL)
+    {
+        (void) ngx_http_socketio_cluster_send(line, host,
+                                             NGX_HTTP_SOCKETIO_CLUSTER_REQUEST,
+                                             &errand->body, 1);
+    }
+}
+
+
 /* Here: requests of others. */
 
 void
@@ -506,15 +568,31 @@ ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
 
     if (head.kind == NGX_HTTP_SOCKETIO_ABORT) {
 
-        if (proxy != NULL) {
+        if (proxy != NULL && proxy->parked != NULL) {
             ngx_http_socketio_remote_abort(proxy);
         }
 
         return;
     }
 
-    if (proxy == NULL && b->remote->polls + b->remote->posts
-                         < NGX_HTTP_SOCKETIO_REMOTE_REQUESTS)
+    if (proxy != NULL) {
+
+        /* it is said again: something got lost, or might have */
+
+        if (proxy->parked == NULL) {
+            text.data = proxy->answer;
+            text.len = proxy->len;
+
+            (void) ngx_http_socketio_remote_reply(b, from, &proxy->waiter,
+                                                  NGX_HTTP_SOCKETIO_ANSWER,
+                                                  &text);
+        }
+
+        return;
+    }
+
+    if (b->remote->polls + b->remote->posts
+        < NGX_HTTP_SOCKETIO_REMOTE_REQUESTS)
     {
         proxy = ngx_http_socketio_remote_new(b->remote, from,
                                              &head.routed.waiter, head.kind,
@@ -591,7 +669,7 @@ ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
                                           &proxy->waiter, kind, body);
 
     if (kind == NGX_HTTP_SOCKETIO_ANSWER) {
-        ngx_http_socketio_remote_free(proxy);
+        ngx_http_socketio_remote_keep(proxy, body);
     }
 }
 
@@ -795,6 +873,7 @@ static ngx_http_socketio_proxy_t *
 ngx_http_socketio_remote_new(ngx_http_socketio_remote_t *remote, u_char *host,
     ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_msec_t time)
 {
+    ngx_uint_t                  n;
     ngx_http_socketio_proxy_t  *proxy;
 
     proxy = ngx_calloc(sizeof(ngx_http_socketio_proxy_t), ngx_cycle->log);
@@ -816,8 +895,8 @@ ngx_http_socketio_remote_new(ngx_http_socketio_remote_t *remote, u_char *host,
     proxy->until = ngx_current_msec + time;
     ngx_memcpy(proxy->host, host, NGX_SIO_BRIDGE_ID);
 
-    ngx_queue_insert_tail(ngx_http_socketio_remote_bucket(remote, host, waiter),
-                          &proxy->queue);
+    n = ngx_http_socketio_errand_hash(host, waiter);
+    ngx_queue_insert_tail(&remote->buckets[n], &proxy->queue);
 
     if (kind == NGX_HTTP_SOCKETIO_COMMAND) {
         remote->commands++;
@@ -840,7 +919,7 @@ ngx_http_socketio_remote_find(ngx_http_socketio_remote_t *remote, u_char *host,
     ngx_queue_t                *q, *bucket;
     ngx_http_socketio_proxy_t  *proxy;
 
-    bucket = ngx_http_socketio_remote_bucket(remote, host, waiter);
+    bucket = &remote->buckets[ngx_http_socketio_errand_hash(host, waiter)];
 
     for (q = ngx_queue_head(bucket);
          q != ngx_queue_sentinel(bucket);
@@ -859,23 +938,92 @@ ngx_http_socketio_remote_find(ngx_http_socketio_remote_t *remote, u_char *host,
 }
 
 
-static ngx_queue_t *
-ngx_http_socketio_remote_bucket(ngx_http_socketio_remote_t *remote,
-    u_char *host, ngx_sio_waiter_t *waiter)
+/* Without memory it is not there to be said again. */
+
+static void
+ngx_http_socketio_remote_keep(ngx_http_socketio_proxy_t *proxy,
+    ngx_str_t *body)
 {
-    uint32_t  hash;
+    ngx_http_socketio_remote_t  *remote;
 
-    ngx_crc32_init(hash);
-    ngx_crc32_update(&hash, host, NGX_SIO_BRIDGE_ID);
-    ngx_crc32_update(&hash, (u_char *) waiter, sizeof(ngx_sio_waiter_t));
-    ngx_crc32_final(hash);
+    remote = proxy->remote;
 
-    return &remote->buckets[hash % NGX_HTTP_SOCKETIO_REMOTE_BUCKETS];
+    proxy->answer = ngx_alloc(body->len, ngx_cycle->log);
+
+    if (proxy->answer == NULL) {
+        ngx_http_socketio_remote_free(proxy);
+        return;
+    }
+
+    ngx_memcpy(proxy->answer, body->data, body->len);
+    proxy->len = body->len;
+    proxy->at = remote->clock;
+
+    ngx_http_socketio_remote_leave(proxy);
+
+    ngx_queue_insert_tail(&remote->done, &proxy->done);
+    remote->done_size += sizeof(ngx_http_socketio_proxy_t) + proxy->len;
+
+    ngx_http_socketio_remote_expire(remote);
+}
+
+
+/*
+ * What was said before a connection broke, which takes up to a PING's time to
+ * be seen, may have to be said again, so the time that counts is that in which
+ * all queues are up.
+ */
+
+static void
+ngx_http_socketio_remote_expire(ngx_http_socketio_remote_t *remote)
+{
+    ngx_http_socketio_proxy_t  *proxy;
+
+    if (ngx_http_socketio_bridge_whole(remote->bridge)) {
+        remote->clock += ngx_current_msec - remote->ticked;
+    }
+
+    remote->ticked = ngx_current_msec;
+
+    while (!ngx_queue_empty(&remote->done)) {
+        proxy = ngx_queue_data(ngx_queue_head(&remote->done),
+                               ngx_http_socketio_proxy_t, done);
+
+        if (remote->clock - proxy->at < NGX_HTTP_SOCKETIO_REMOTE_KEEP
+            && remote->done_size <= NGX_HTTP_SOCKETIO_REMOTE_KEPT)
+        {
+            break;
+        }
+
+        ngx_http_socketio_remote_free(proxy);
+    }
+
+    ngx_http_socketio_errand_expire(&remote->errands);
 }
 
 
 static void
 ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy)
+{
+    if (proxy->parked == NULL) {
+        ngx_queue_remove(&proxy->done);
+        proxy->remote->done_size -= sizeof(ngx_http_socketio_proxy_t)
+                                    + proxy->len;
+        ngx_free(proxy->answer);
+
+    } else {
+        ngx_http_socketio_remote_leave(proxy);
+    }
+
+    ngx_queue_remove(&proxy->queue);
+    ngx_free(proxy);
+}
+
+
+/* It does not wait any more. */
+
+static void
+ngx_http_socketio_remote_leave(ngx_http_socketio_proxy_t *proxy)
 {
     if (proxy->kind == NGX_HTTP_SOCKETIO_COMMAND) {
         proxy->remote->commands--;
@@ -887,9 +1035,8 @@ ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy)
         proxy->remote->posts--;
     }
 
-    ngx_queue_remove(&proxy->queue);
     ngx_http_socketio_unpark(proxy->parked);
-    ngx_free(proxy);
+    proxy->parked = NULL;
 }
 
 

@@ -65,6 +65,13 @@ uint32_t ngx_http_socketio_remote_tag(ngx_http_socketio_worker_t *w);
 void ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b,
     ngx_str_t *body);
 
+/*
+ * In the bridge: says again what a host has not answered, since it, or this
+ * one, did not hear everything for a while.  It knows what it has done.
+ */
+void ngx_http_socketio_remote_repeat(ngx_http_socketio_line_t *line,
+    u_char *host);
+
 /* In the bridge: REQUEST and ANSWER, from a host. */
 void ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line,
     u_char *from, ngx_str_t *body);

@@ -2,7 +2,7 @@
 
 # Three hosts behind a balancer that gives each request to the next one: a
 # hundred official clients in all ways are connected, stay so, and hear
-# everything once.
+# everything once, whatever becomes of the connections between the hosts.
 
 use strict;
 use warnings;
@@ -169,17 +169,63 @@ is_deeply([ sort @acks ],
 
 my $report;
 
-wait_until(40 * scale(), sub {
-    $crowd->send({ report => 1 });
-    $report = $crowd->json_with('report')->{report};
 
-    return !grep { @$_ < @all } @$report;
-});
+sub heard_by_all {
+    my ($name) = @_;
 
-my $expected = join ' ', sort @all;
+    wait_until(60 * scale(), sub {
+        $crowd->send({ report => 1 });
+        $report = $crowd->json_with('report')->{report};
 
-is_deeply([ grep { join(' ', sort @{ $report->[$_] }) ne $expected } 0 .. 99 ],
-          [], 'and each has heard everything once');
+        return !grep { @$_ < @all } @$report;
+    });
+
+    my $expected = join ' ', sort @all;
+
+    is_deeply([ grep { join(' ', sort @{ $report->[$_] }) ne $expected }
+                0 .. 99 ],
+              [], $name);
+}
+
+
+heard_by_all('and each has heard everything once');
+
+
+# Connections to the queue break while polls, bodies and answers go from host to
+# host: these are said again, and nothing is done twice.
+
+my %breaks = (
+    'subscriptions break' => sub { $redis->command(qw(CLIENT KILL TYPE pubsub)) },
+    'publishers break'    => sub { $redis->command(qw(CLIENT KILL TYPE normal)) },
+    'Redis begins anew'   => sub { $redis->stop; $redis->start },
+);
+
+for my $break (sort keys %breaks) {
+    @acks = ();
+
+    for my $round (1 .. 4) {
+        $crowd->send({ call => [ $_, "$round-$_" ] }) for 0 .. 99;
+
+        for my $n (1 .. 12) {
+            SIO::HTTP->new(port => $hosts[$n % 3]->port, timeout => 20)
+                ->post('/_api/emit', $json->encode({
+                    event => 'm', args => ["$break $round $n"] }));
+            $crowd->send({ say => [ $n, "s $break $round $n" ] });
+            push @all, "$break $round $n", "s $break $round $n";
+
+            # what the last one has set in motion is under way
+            $breaks{$break}->() if $n == 6;
+            select undef, undef, undef, 0.02;
+        }
+    }
+
+    ok(until_all(sub { @acks >= 400 }, 60), "$break: each is answered")
+        or diag scalar @acks;
+    is_deeply([ sort @acks ],
+              [ sort map { my $i = $_; map { "$i $_-$i" } 1 .. 4 } 0 .. 99 ],
+              'with what it has asked, once');
+    heard_by_all('and everything is heard, once');
+}
 
 # some pings go round
 until_all(sub { 0 }, 7 / scale());
@@ -207,7 +253,12 @@ cmp_ok(scalar(grep { keys %{ $hosts{$_} } == 3 } keys %hosts), '>=', 30,
 
 $crowd->kill;
 $balancer->stop;
-$_->stop for @hosts;
+
+for my $host (@hosts) {
+    $host->allow(qr/message queue/);
+    $host->stop;
+}
+
 $redis->stop;
 
 done_testing();

@@ -14,7 +14,7 @@
  * link: src/ngx_http_socketio_cluster.c src/ngx_http_socketio_remote.c
  * link: src/ngx_http_socketio_wire.c src/ngx_http_socketio_result.c
  * link: src/ngx_http_socketio_list.c src/ngx_http_socketio_park.c
- * link: src/hub/ngx_sio_bridge.c
+ * link: src/hub/ngx_sio_bridge.c src/ngx_http_socketio_errand.c
  *
  * What these files need to carry a command out is not called here, and not
  * there.
