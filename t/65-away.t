@@ -14,7 +14,7 @@ use lib "$FindBin::Bin/lib";
 use IO::Socket::INET;
 use JSON::PP ();
 use List::Util qw(max min sum0);
-use POSIX ();
+use SIO::Child qw(child ended end);
 use SIO::Client;
 use SIO::HTTP;
 use SIO::Nginx;
@@ -27,10 +27,6 @@ use Time::HiRes qw(sleep time);
 
 my $json = JSON::PP->new->utf8->canonical;
 my $dir = temp_dir();
-my $parent = $$;
-my %children;
-
-END { kill 'KILL', keys %children if $$ == $parent }
 
 
 sub host {
@@ -137,35 +133,6 @@ sub together {
     for my $client (@$clients) {
         1 while $client->event('n', 0.1);
     }
-}
-
-
-# A child that serves until it is ended.
-
-sub child {
-    my ($code) = @_;
-
-    my $pid = fork // die "fork: $!";
-
-    if ($pid == 0) {
-        $SIG{TERM} = sub { POSIX::_exit(0) };
-        alarm 300;
-        $code->();
-        POSIX::_exit(0);
-    }
-
-    $children{$pid} = 1;
-
-    return $pid;
-}
-
-
-sub end {
-    my ($pid) = @_;
-
-    kill 'TERM', $pid;
-    waitpid $pid, 0;
-    delete $children{$pid};
 }
 
 
@@ -470,10 +437,7 @@ subtest 'under load' => sub {
 
     write_file("$dir/enough", 1);
 
-    for my $pid (@speakers, @listeners) {
-        waitpid $pid, 0;
-        delete $children{$pid};
-    }
+    ended($_) for @speakers, @listeners;
 
     my @said = map { said($_) } 0 .. 2;
 

@@ -13,7 +13,7 @@ use lib "$FindBin::Bin/lib";
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
-use POSIX ();
+use SIO::Child qw(child end);
 use SIO::Client;
 use SIO::HTTP;
 use SIO::Nginx;
@@ -25,10 +25,6 @@ use Time::HiRes qw(sleep time);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $dir = temp_dir();
-my (%children, $parent);
-
-$parent = $$;
-END { kill 'KILL', keys %children if $$ == $parent }
 
 
 sub host {
@@ -85,35 +81,6 @@ sub numbers {
     my ($client, $n) = @_;
 
     return [ map { ($client->event('n', 20 * scale()) // [])->[1] } 1 .. $n ];
-}
-
-
-# A child that serves until it is ended.
-
-sub child {
-    my ($code) = @_;
-
-    my $pid = fork // die "fork: $!";
-
-    if ($pid == 0) {
-        $SIG{TERM} = sub { POSIX::_exit(0) };
-        alarm 300;
-        $code->();
-        POSIX::_exit(0);
-    }
-
-    $children{$pid} = 1;
-
-    return $pid;
-}
-
-
-sub end {
-    my ($pid) = @_;
-
-    kill 'TERM', $pid;
-    waitpid $pid, 0;
-    delete $children{$pid};
 }
 
 

@@ -23,8 +23,8 @@
  */
 
 #include "fuzz.h"
+#include "turn.h"
 #include "ngx_http_socketio_origin.h"
-#include "ngx_sio_random.h"
 #include "ngx_sio_rooms.h"
 
 
@@ -32,21 +32,6 @@ static uint64_t   fuzz_gauges[64];
 static uint64_t   fuzz_counters[256];
 static uint32_t   fuzz_named[4];
 static ngx_int_t  fuzz_came;            /* sockets that have not ended */
-static uint32_t   fuzz_chance;
-
-
-ngx_int_t
-ngx_sio_random(void *buf, size_t n)
-{
-    u_char  *p;
-
-    for (p = buf; n--; p++) {
-        fuzz_chance = fuzz_chance * 1103515245 + 12345;
-        *p = (u_char) (fuzz_chance >> 16);
-    }
-
-    return NGX_OK;
-}
 
 
 /* The layer above. */
@@ -180,25 +165,6 @@ static const ngx_sio_ops_t  fuzz_ops = {
     .moved = fuzz_moved,
     .log = fuzz_log
 };
-
-
-static void
-fuzz_turn(ngx_queue_t *events)
-{
-    ngx_uint_t    n;
-    ngx_queue_t  *q;
-    ngx_event_t  *ev;
-
-    for (n = 0; !ngx_queue_empty(events); n++) {
-        ngx_sio_fuzz_check(n < 1000);
-
-        q = ngx_queue_head(events);
-        ev = ngx_queue_data(q, ngx_event_t, queue);
-
-        ngx_delete_posted_event(ev);
-        ev->handler(ev);
-    }
-}
 
 
 /* To the next worker, and what it saves is what the one after it takes. */

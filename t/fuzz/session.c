@@ -534,25 +534,6 @@ fuzz_order_end(void)
 /* Orders: the world. */
 
 static void
-fuzz_turn(ngx_queue_t *events)
-{
-    ngx_uint_t    n;
-    ngx_queue_t  *q;
-    ngx_event_t  *ev;
-
-    for (n = 0; !ngx_queue_empty(events); n++) {
-        ngx_sio_fuzz_check(n < 1000);
-
-        q = ngx_queue_head(events);
-        ev = ngx_queue_data(q, ngx_event_t, queue);
-
-        ngx_delete_posted_event(ev);
-        ev->handler(ev);
-    }
-}
-
-
-static void
 fuzz_order_turn(void)
 {
     if (fuzz_ws) {

@@ -11,10 +11,10 @@
 
 
 #include "fuzz.h"
+#include "turn.h"
 #include "ngx_sio_eio.h"
 #include "ngx_sio_json.h"
 #include "ngx_sio_packet.h"
-#include "ngx_sio_random.h"
 #include "ngx_sio_rooms.h"
 #include "ngx_sio_ws.h"
 
@@ -52,26 +52,11 @@ static fuzz_ws_t               *fuzz_ws;
 static ngx_uint_t               fuzz_waiting[FUZZ_WAITERS];
 static uint32_t                 fuzz_serial;
 static ngx_uint_t               fuzz_posting;   /* has begun; 0: none */
-static uint32_t                 fuzz_chance;
 static ngx_uint_t               fuzz_eager;     /* the backend accepts and
                                                    answers at once */
 static ngx_int_t                fuzz_came;      /* sockets, and namespaces, */
 static ngx_int_t                fuzz_opened;    /* that have not ended */
 static uint64_t                 fuzz_asked;     /* what was asked last */
-
-
-ngx_int_t
-ngx_sio_random(void *buf, size_t n)
-{
-    u_char  *p;
-
-    for (p = buf; n--; p++) {
-        fuzz_chance = fuzz_chance * 1103515245 + 12345;
-        *p = (u_char) (fuzz_chance >> 16);
-    }
-
-    return NGX_OK;
-}
 
 
 /* What the input says next. */
