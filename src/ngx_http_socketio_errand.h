@@ -5,7 +5,7 @@
  *
  * Layer:      top.
  * Ownership:  a box is embedded; errands are its own, and copies.
- * Hostile:    octets and time are bounded; beyond that the oldest are forgotten.
+ * Hostile:    octets and time are bounded; beyond, the oldest are forgotten.
  * Reference:  architecture.md 3, "Other host".
  */
 
