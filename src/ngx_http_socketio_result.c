@@ -91,7 +91,8 @@ ngx_http_socketio_result_send(ngx_http_socketio_worker_t *w,
  * Other hosts answer through the bridge, which says how many they are, and so
  * do servers of another kind.  While a queue is away it does not know, which is
  * as if a worker that has ended would have to answer; lists do not wait for the
- * queue, and answers to an emit have the time that they have.
+ * queue, and answers to an emit have the time that they have.  While no worker
+ * serves the queues, as for a moment after the start, nobody knows.
  */
 
 static ngx_uint_t
@@ -99,20 +100,34 @@ ngx_http_socketio_result_hosts(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd, ngx_http_socketio_due_t *due)
 {
     ngx_uint_t          n, whole;
-    ngx_sio_hub_addr_t  self;
+    ngx_sio_hub_addr_t  self, holder;
 
-    if (cmd->local || !ngx_http_socketio_bridge_serves(w)
+    if (cmd->local || w->bridge == NULL
         || !ngx_http_socketio_command_asks(cmd))
     {
         return 0;
+    }
+
+    self = ngx_sio_hub_self(w->hub);
+
+    if (!ngx_http_socketio_bridge_serves(w)) {
+        holder = ngx_sio_bridge_holder(ngx_sio_hub_bridge(w->hub));
+
+        if (holder.generation && ngx_sio_hub_alive(w->hub, holder)) {
+            return 0;
+        }
+
+        ngx_memzero(due, sizeof(ngx_http_socketio_due_t));
+        due->slot = self.slot;
+        due->n = 1;
+
+        return 1;
     }
 
     n = ngx_http_socketio_bridge_hosts(w)
         + ngx_http_socketio_bridge_asks(w->bridge, cmd);
 
     whole = ngx_http_socketio_bridge_whole(w->bridge);
-
-    self = ngx_sio_hub_self(w->hub);
 
     ngx_memzero(due, 2 * sizeof(ngx_http_socketio_due_t));
 
