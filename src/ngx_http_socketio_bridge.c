@@ -27,6 +27,7 @@ static void ngx_http_socketio_bridge_init_event(ngx_http_socketio_bridge_t *b,
 static ngx_uint_t ngx_http_socketio_bridge_last(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_ticks(ngx_event_t *ev);
 static void ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_forgo(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b);
 static ngx_int_t ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b);
@@ -208,12 +209,15 @@ ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b)
     b->since = ngx_current_msec;
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
-        ngx_sio_bridge_leaving(b->kept, 1);
+        ngx_sio_bridge_leaving(b->kept, ngx_sio_hub_self(b->worker->hub));
     }
 }
 
 
-/* When all of nginx ends the others are gone soon. */
+/*
+ * When all of nginx ends the others are gone soon.  A follower may be the only
+ * one who has what came since its mark.
+ */
 
 ngx_uint_t
 ngx_http_socketio_bridge_busy(ngx_http_socketio_bridge_t *b)
@@ -221,7 +225,7 @@ ngx_http_socketio_bridge_busy(ngx_http_socketio_bridge_t *b)
     ngx_msec_t          limit;
     ngx_sio_hub_addr_t  successor;
 
-    if (b->state != NGX_HTTP_SOCKETIO_BRIDGE_SERVING
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_IDLE
         || ngx_sio_hub_count(b->worker->hub) == 1)
     {
         return 0;
@@ -305,25 +309,10 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING && holder.generation
         && !ngx_sio_hub_addr_equal(holder, b->followed))
     {
-        (void) ngx_sio_bridge_follow(b->kept, self, ngx_sio_hub_addr(0, 0));
-
-        ngx_http_socketio_bridge_close(b);
-        b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
+        ngx_http_socketio_bridge_forgo(b);
     }
 
-    if (b->leaving) {
-
-        if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
-            ngx_http_socketio_bridge_close(b);
-            b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
-        }
-
-        /* better one that leaves than none */
-
-        if (holder.generation && ngx_sio_hub_alive(hub, holder)) {
-            return;
-        }
-    }
+    /* better one that leaves than none */
 
     if (holder.generation == 0 || !ngx_sio_hub_alive(hub, holder)) {
 
@@ -334,8 +323,8 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
         return;
     }
 
-    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING
-        || !ngx_sio_bridge_leaves(b->kept))
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING || b->leaving
+        || !ngx_sio_bridge_leaves(b->kept, holder))
     {
         return;
     }
@@ -343,12 +332,28 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
     successor = ngx_sio_bridge_successor(b->kept);
 
     if ((successor.generation == 0 || !ngx_sio_hub_alive(hub, successor))
-        && ngx_sio_bridge_follow(b->kept, successor, self) == NGX_OK
-        && ngx_http_socketio_bridge_open(b) == NGX_OK)
+        && ngx_sio_bridge_follow(b->kept, successor, self) == NGX_OK)
     {
+        if (ngx_http_socketio_bridge_open(b) != NGX_OK) {
+            ngx_http_socketio_bridge_forgo(b);
+            return;
+        }
+
         b->followed = holder;
         b->state = NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING;
     }
+}
+
+
+static void
+ngx_http_socketio_bridge_forgo(ngx_http_socketio_bridge_t *b)
+{
+    (void) ngx_sio_bridge_follow(b->kept, ngx_sio_hub_self(b->worker->hub),
+                                 ngx_sio_hub_addr(0, 0));
+
+    ngx_http_socketio_bridge_close(b);
+
+    b->state = NGX_HTTP_SOCKETIO_BRIDGE_IDLE;
 }
 
 
@@ -357,21 +362,32 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
 {
     uint64_t                     ordinal;
     ngx_uint_t                   i;
+    ngx_sio_hub_addr_t           self;
     ngx_http_socketio_line_t    *line;
     ngx_http_socketio_letter_t  *letter;
+
+    self = ngx_sio_hub_self(b->worker->hub);
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_IDLE
         && ngx_http_socketio_bridge_open(b) != NGX_OK)
     {
         /* the next tick tries again, here or elsewhere */
-        (void) ngx_sio_bridge_hand(b->kept, ngx_sio_hub_self(b->worker->hub));
+        (void) ngx_sio_bridge_hand(b->kept, self);
         return;
     }
 
     b->state = NGX_HTTP_SOCKETIO_BRIDGE_SERVING;
     b->stopped = 0;
+    b->since = ngx_current_msec;
     b->ticked = ngx_time();
-    ngx_sio_bridge_leaving(b->kept, b->leaving);
+
+    /* it followed somebody who died, and is no successor any more */
+
+    (void) ngx_sio_bridge_follow(b->kept, self, ngx_sio_hub_addr(0, 0));
+
+    if (b->leaving) {
+        ngx_sio_bridge_leaving(b->kept, self);
+    }
 
     for (i = 0; i < b->nlines; i++) {
         line = &b->lines[i];

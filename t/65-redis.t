@@ -350,6 +350,7 @@ subtest 'a follower that is not needed' => sub {
     my $log = qr/(\d+)#\d+: this worker serves/;
 
     $host->allow(qr/message queue|exited on signal 9/);
+    $host->wait_log($log);
 
     my ($pid) = ($host->log =~ /$log/g)[-1];
 
@@ -375,6 +376,42 @@ subtest 'a follower that is not needed' => sub {
     is_deeply([ values %heard ], [ (1) x keys %heard ],
               'and listens to each channel alone') or diag explain \%heard;
     ok(%heard > 0, 'there are some');
+
+    $host->stop;
+    $redis->stop;
+};
+
+
+# Whoever takes over from the dead is not its own successor, for which it would
+# wait until its time is over.
+
+subtest 'a follower that serves, and leaves' => sub {
+    my $redis = SIO::Redis->new->start;
+    my $host = host($redis->url, workers => 1);
+    my $log = qr/(\d+)#\d+: this worker serves/;
+
+    $host->allow(qr/message queue|exited on signal 9/);
+    $host->wait_log($log);
+
+    my ($pid) = ($host->log =~ /$log/g)[-1];
+
+    $redis->signal('STOP');
+    $host->reload;
+    sleep 1.5 * scale();    # two ticks
+
+    kill 'KILL', $pid;
+    ok(wait_until(10 * scale(), sub { (() = $host->log =~ /$log/g) == 2 }),
+       'it serves');
+    $redis->signal('CONT');
+    ok(up($host), 'it is connected');
+
+    $host->reload;
+
+    my $start = time;
+
+    ok(wait_until(20 * scale(), sub { (() = $host->log =~ /$log/g) == 3 }),
+       'and so does the next one');
+    cmp_ok(time - $start, '<', 7 * scale(), 'which was not waited for in vain');
 
     $host->stop;
     $redis->stop;

@@ -93,28 +93,34 @@ ngx_sio_bridge_follow(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t from,
 
 
 void
-ngx_sio_bridge_leaving(ngx_sio_bridge_t *b, ngx_uint_t leaving)
+ngx_sio_bridge_leaving(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self)
 {
-    ngx_sio_mem_commit(&b->head->leaving, (uint64_t) leaving);
+    ngx_sio_mem_commit(&b->head->leaving, ngx_sio_hub_addr_pack(self));
 }
 
 
 ngx_uint_t
-ngx_sio_bridge_leaves(ngx_sio_bridge_t *b)
+ngx_sio_bridge_leaves(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t holder)
 {
-    return __atomic_load_n(&b->head->leaving, __ATOMIC_ACQUIRE) != 0;
+    return __atomic_load_n(&b->head->leaving, __ATOMIC_ACQUIRE)
+           == ngx_sio_hub_addr_pack(holder);
 }
 
 
 ngx_int_t
 ngx_sio_bridge_hand(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self)
 {
-    uint64_t  successor;
+    ngx_sio_hub_addr_t  successor;
 
-    successor = __atomic_exchange_n(&b->head->successor, 0, __ATOMIC_ACQ_REL);
+    successor = ngx_sio_bridge_successor(b);
 
-    return ngx_sio_bridge_swap(&b->head->holder, self,
-                               ngx_sio_hub_addr_unpack(successor));
+    if (ngx_sio_bridge_swap(&b->head->holder, self, successor) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    (void) ngx_sio_bridge_follow(b, successor, ngx_sio_hub_addr(0, 0));
+
+    return NGX_OK;
 }
 
 

@@ -78,7 +78,8 @@ typedef struct {
                                             under the lock */
     uint64_t                named;       /* id is there */
     u_char                  id[NGX_SIO_BRIDGE_ID];
-    uint64_t                leaving;     /* the holder wants to give it away */
+    uint64_t                leaving;     /* a holder that wants to give it away,
+                                            packed address */
     uint64_t                missed;      /* ordinals of any peer that never
                                             came */
 
@@ -125,9 +126,13 @@ ngx_int_t ngx_sio_bridge_follow(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t from,
     ngx_sio_hub_addr_t self);
 ngx_sio_hub_addr_t ngx_sio_bridge_successor(ngx_sio_bridge_t *b);
 
-/* By the holder: whether it wants a successor; and by the others. */
-void ngx_sio_bridge_leaving(ngx_sio_bridge_t *b, ngx_uint_t leaving);
-ngx_uint_t ngx_sio_bridge_leaves(ngx_sio_bridge_t *b);
+/*
+ * By the holder: it wants a successor; and by the others, whether this holder
+ * does: the one before may have.
+ */
+void ngx_sio_bridge_leaving(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self);
+ngx_uint_t ngx_sio_bridge_leaves(ngx_sio_bridge_t *b,
+    ngx_sio_hub_addr_t holder);
 
 /* Gives the lease to the successor, or to nobody.  NGX_DECLINED: not ours. */
 ngx_int_t ngx_sio_bridge_hand(ngx_sio_bridge_t *b, ngx_sio_hub_addr_t self);

@@ -80,11 +80,23 @@ is_lent(void)
                 && ngx_sio_bridge_take(&bridge, a, c) == NGX_DECLINED,
                 "one takes it from the dead");
 
-    hub_test_ok(ngx_sio_bridge_hand(&bridge, a) == NGX_DECLINED
-                && ngx_sio_hub_addr_equal(ngx_sio_bridge_holder(&bridge), b),
-                "the dead hand nothing over");
+    hub_test_ok(!ngx_sio_bridge_leaves(&bridge, b), "and keeps it");
+
+    ngx_sio_bridge_leaving(&bridge, b);
+
+    hub_test_ok(ngx_sio_bridge_leaves(&bridge, b)
+                && !ngx_sio_bridge_leaves(&bridge, c),
+                "it wants to give it away, which says nothing of the next one");
 
     hub_test_ok(ngx_sio_bridge_follow(&bridge, nobody, c) == NGX_OK
+                && ngx_sio_bridge_hand(&bridge, a) == NGX_DECLINED
+                && ngx_sio_hub_addr_equal(ngx_sio_bridge_holder(&bridge), b)
+                && ngx_sio_hub_addr_equal(ngx_sio_bridge_successor(&bridge),
+                                          c),
+                "the dead hand nothing over");
+
+    hub_test_ok(ngx_sio_bridge_follow(&bridge, c, nobody) == NGX_OK
+                && ngx_sio_bridge_follow(&bridge, nobody, c) == NGX_OK
                 && ngx_sio_bridge_follow(&bridge, nobody, a) == NGX_DECLINED
                 && ngx_sio_bridge_hand(&bridge, b) == NGX_OK
                 && ngx_sio_hub_addr_equal(ngx_sio_bridge_holder(&bridge), c)
