@@ -30,24 +30,10 @@ $backend->on({ type => 'event' }, { json => {
     attachments => '%attachments%',
 } });
 
-my $ways = SIO::Ways->new(http => <<"EOF", locations => <<'EOS');
+my $ways = SIO::Ways->new(tunnel => 1, http => <<"EOF", locations => <<'EOS');
     upstream app {
         server @{[ $backend->address ]};
         keepalive 32;
-    }
-
-    # TLS for those who cannot: to nginx it is a client like any other.
-    server {
-        listen 127.0.0.1:%%PORT_tunnel%%;
-
-        location / {
-            proxy_pass https://127.0.0.1:%%PORT_tls%%;
-            proxy_http_version 1.1;
-            proxy_set_header Host \$http_host;
-            proxy_set_header Upgrade \$http_upgrade;
-            proxy_set_header Connection \$http_connection;
-            proxy_buffering off;
-        }
     }
 EOF
         location /socket.io/ {

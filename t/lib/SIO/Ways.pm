@@ -39,6 +39,23 @@ my $secure = <<'EOS';
     }
 EOS
 
+# TLS for those who cannot: to nginx it is a client like any other.
+
+my $tunnel = <<'EOS';
+    server {
+        listen 127.0.0.1:%%PORT_tunnel%%;
+
+        location / {
+            proxy_pass https://127.0.0.1:%%PORT_tls%%;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $http_connection;
+            proxy_buffering off;
+        }
+    }
+EOS
+
 my $single = <<'EOS';
 %%LOAD%%
 daemon off;
@@ -104,7 +121,7 @@ sub start_nginx {
 
     my $nginx = SIO::Nginx->new(
         workers => $self->{workers},
-        http    => $self->{http} . $server,
+        http    => $self->{http} . $server . ($self->{tunnel} ? $tunnel : ''),
         server  => $self->{locations},
         map { $_ => $self->{$_} } grep { defined $self->{$_} } qw(main events),
     );
