@@ -131,18 +131,35 @@ class Handler(BaseHTTPRequestHandler):
                 "headers": self.lower_headers(),
                 "peer": self.client_address[1] if self.client_address else 0,
                 "body": base64.b64encode(body).decode(),
+                "late": self.is_late(),
             }
             reply = choose(request, webhook)
             record(request)
 
         time.sleep(reply.get("delay", 0))
 
+        # Before the other side has it: what it asks then comes later.
+        answered = time.time()
         status = self.reply(reply, webhook, body)
 
+        if reply.get("hang"):
+            answered = time.time()
+
         with lock:
-            record({"done": number, "time": time.time(), "status": status})
+            record({"done": number, "time": answered, "status": status})
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = handle_request
+
+    def is_late(self):
+        """Whoever waited for an answer has given up, and may have gone on."""
+
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK
+                                            | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def lower_headers(self):
         headers = {}

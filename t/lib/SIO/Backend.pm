@@ -276,8 +276,11 @@ On the same port again after a stop; requests and rules stay.
 =item requests(%match), wait($n, $timeout, %match), wait_done($n, ...)
 
 In order of arrival: {method, path, query, headers (lower case), body (octets),
-json, time, peer, and when answered: done, status}.  C<wait> gives those that
-are there when there are enough or the time has passed.
+json, time, peer, late, and when answered: done, status}.  C<wait> gives those
+that are there when there are enough or the time has passed.  What is late was
+read when nginx had given it up already, on a machine with too much to do: the
+next one may have come before it.  It is done at the moment before its answer,
+or when a client that was not answered has left.
 
 =item clear, reset, port, address, max_concurrency(%match)
 
