@@ -320,7 +320,7 @@ subtest 'killed with the disconnect under way' => sub {
     my $client = client_of($nginx, $victim);
     my $sid = $client->sid;
 
-    $backend->on({ type => 'disconnect' }, { delay => 1 }, times => 1);
+    $backend->on({ type => 'disconnect' }, { delay => 5 }, times => 1);
     $client->disconnect;
     $backend->wait(1, 5, type => 'disconnect');
 

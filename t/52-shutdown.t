@@ -297,6 +297,8 @@ subtest 'webhooks and polls under way' => sub {
     }, 'backends are told once');
 
     # seq 2 is the end: after the answer to what came before it.
+    $backend->wait_done(3, 20, sid => $leaver->sid);
+
     my @done = sort { $a->{done} <=> $b->{done} }
                $backend->requests(sid => $leaver->sid);
 
@@ -315,6 +317,7 @@ subtest 'TERM does not wait' => sub {
     # As service managers do it: QUIT, and when that takes too long, TERM.
     # Meanwhile polls wait where their session is, and where it is not, and
     # webhooks for an answer.
+    $backend->on({ type => 'event', event => 'slow' }, { delay => 10 });
     ask($_, 'slow', 7) for @clients;
     $backend->wait(6, 20, event => 'slow');
 
@@ -329,9 +332,10 @@ subtest 'TERM does not wait' => sub {
 
     my $started = time;
 
+    # a worker that were killed for taking its time would be in the log
     $nginx->stop('TERM');
 
-    cmp_ok(time - $started, '<', 1.2 * scale(), 'TERM: at once');
+    cmp_ok(time - $started, '<', 5 * scale(), 'TERM: at once');
 
     for my $client (@clients[0 .. 2]) {
         my $ws = $client->eio->{ws};

@@ -76,7 +76,7 @@ EOS
 sub status {
     my ($host) = @_;
 
-    return SIO::HTTP->new(port => $host->port, timeout => 5 * scale())
+    return SIO::HTTP->new(port => $host->port, timeout => 20 * scale())
         ->get('/status')->json;
 }
 

@@ -63,7 +63,7 @@ EOS
 sub queues {
     my ($host) = @_;
 
-    return SIO::HTTP->new(port => $host->port, timeout => 5 * scale())
+    return SIO::HTTP->new(port => $host->port, timeout => 20 * scale())
         ->get('/status')->json->{queues};
 }
 

@@ -34,7 +34,7 @@ sub new {
 
     return bless {
         eio     => $eio,
-        timeout => $option{timeout} // 5,
+        timeout => $option{timeout} // 20,
         queue   => [],
         sids    => {},
     }, $class;

@@ -15,7 +15,7 @@ sub new {
         host    => '127.0.0.1',
         scheme  => 'https',
         version => '1.1',
-        timeout => 5,
+        timeout => 20,
         headers => [],
         dir     => temp_dir(),
         serial  => 0,

@@ -23,7 +23,7 @@ sub new {
         eio     => 4,
         query   => '',
         headers => [],
-        timeout => 5,
+        timeout => 20,
         packets => [],
         %option,
     }, $class;

@@ -11,7 +11,7 @@ sub new {
 
     return bless {
         host    => '127.0.0.1',
-        timeout => 5,
+        timeout => 20,
         headers => [],
         %option,
     }, $class;
@@ -138,7 +138,7 @@ sub open {
     return bless {
         socket  => $socket,
         buffer  => '',
-        timeout => $option->{timeout} // 5,
+        timeout => $option->{timeout} // 20,
     }, $class;
 }
 

@@ -16,7 +16,7 @@ sub new {
     my ($class, %option) = @_;
 
     return bless {
-        timeout    => 5,
+        timeout    => 20,
         headers    => [],
         connection => ++$serial,
         owner      => $$,

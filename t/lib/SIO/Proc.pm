@@ -172,7 +172,7 @@ sub line {
 sub read_line {
     my ($self, $timeout) = @_;
 
-    my $deadline = time + ($timeout // 10) * scale();
+    my $deadline = time + ($timeout // 20) * scale();
 
     for ( ;; ) {
         return $1 if $self->{buffer} =~ s/^(.*?)\r?\n//;
@@ -194,7 +194,7 @@ sub json {
 sub json_with {
     my ($self, $name, $timeout) = @_;
 
-    my $deadline = time + ($timeout // 10) * scale();
+    my $deadline = time + ($timeout // 20) * scale();
     my @lines = splice @{ $self->{kept} };
 
     for ( ;; ) {
@@ -224,7 +224,7 @@ sub no_line {
 sub expect {
     my ($self, $pattern, $timeout) = @_;
 
-    my $deadline = time + ($timeout // 10) * scale();
+    my $deadline = time + ($timeout // 20) * scale();
 
     for ( ;; ) {
         my $left = ($deadline - time) / scale();

@@ -24,6 +24,11 @@ our @EXPORT_OK = qw(
     read_file write_file tail program needed scale
 );
 
+use constant {
+    MOMENT   => 3,      # seconds
+    PATIENCE => 20,
+};
+
 my $root = abs_path(dirname(__FILE__) . '/../../..');
 
 my %owned;          # address => what has to be stopped at the end, in order
@@ -124,8 +129,13 @@ sub temp_dir {
 }
 
 
+# Patience costs nothing where what is waited for comes: whoever gives it more
+# than a moment gives it as long as a machine may need that is busy elsewhere.
+
 sub wait_until {
     my ($timeout, $condition) = @_;
+
+    $timeout = PATIENCE if $timeout > MOMENT && $timeout < PATIENCE;
 
     my $deadline = time + $timeout * scale();
 
@@ -267,7 +277,8 @@ directory that is removed at the end (unless C<$SIO_KEEP> is set).
 =item wait_until($seconds, sub { ... })
 
 Calls the function until it returns something true, which is returned, or
-until the time has passed; nothing is returned then.
+until the time has passed; nothing is returned then.  More than three seconds
+are at least twenty.
 
 =item program($name), needed($name)
 

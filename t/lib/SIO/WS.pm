@@ -42,7 +42,7 @@ sub handshake {
     my $http = $option{http} // SIO::HTTP->new(
         port    => $option{port},
         rcvbuf  => $option{rcvbuf},
-        timeout => $option{timeout} // 5,
+        timeout => $option{timeout} // 20,
     );
 
     my @given = @{ $option{headers} // [] };
@@ -82,7 +82,7 @@ sub handshake {
 
     my $self = bless {
         c        => $c,
-        timeout  => $option{timeout} // 5,
+        timeout  => $option{timeout} // 20,
         response => $response,
     }, $class;
 
