@@ -126,13 +126,24 @@ sub together {
         }), 'a host is heard') or BAIL_OUT($host->log);
     }
 
+    # Behind what each of them has said, nothing is on its way any more.
+    emit(api($hosts[$_]), "last $_") for 0 .. $#hosts;
+
+    for my $client (@$clients) {
+        my %last;
+
+        while (keys %last < @hosts) {
+            my $word = ($client->event('n', 20 * scale()) // last)->[1];
+
+            $last{$word} = 1 if $word =~ /^last/;
+        }
+
+        is(keys %last, @hosts, 'to the end');
+    }
+
     ok(wait_until(20 * scale(), sub {
         !grep { queue($_)->{waiting} } @hosts;
     }), 'nothing waits');
-
-    for my $client (@$clients) {
-        1 while $client->event('n', 0.1);
-    }
 }
 
 
