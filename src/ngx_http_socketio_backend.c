@@ -23,6 +23,9 @@ static void ngx_http_socketio_backend_id(ngx_http_socketio_flight_t *flight);
 static void ngx_http_socketio_backend_ctx(ngx_http_socketio_flight_t *flight);
 static void ngx_http_socketio_backend_flight_free(
     ngx_http_socketio_flight_t *flight);
+static void ngx_http_socketio_backend_leave(ngx_http_socketio_peer_t *peer,
+    ngx_sio_session_t *s);
+static void ngx_http_socketio_backend_left(ngx_http_socketio_peer_t *peer);
 static u_char *ngx_http_socketio_backend_copy_str(u_char *p, ngx_str_t *dst,
     ngx_str_t *src);
 static void ngx_http_socketio_backend_shift(ngx_http_socketio_peer_t *peer);
@@ -254,7 +257,62 @@ ngx_http_socketio_backend_disconnect(ngx_sio_socket_t *so, ngx_uint_t reason)
         (void) ngx_http_socketio_backend_journal_write(peer);
     }
 
+    if (!so->session->closing) {
+        ngx_http_socketio_backend_leave(peer, so->session);
+    }
+
     ngx_http_socketio_backend_next(peer);
+}
+
+
+/*
+ * A client may enter a namespace and leave it again as fast as it can write,
+ * and each time there are webhooks, and a record of the journal: so many that
+ * wait press like the events of one socket.
+ */
+
+static void
+ngx_http_socketio_backend_leave(ngx_http_socketio_peer_t *peer,
+    ngx_sio_session_t *s)
+{
+    ngx_http_socketio_origin_t  *origin;
+
+    origin = peer->origin;
+
+    ngx_sio_session_ref(s);
+
+    peer->session = s;
+    origin->left++;
+
+    if (!origin->crowded
+        && origin->left > ngx_http_socketio_peer_lcf(peer)->webhook_queue)
+    {
+        origin->crowded = 1;
+        ngx_sio_session_pause(s);
+    }
+}
+
+
+static void
+ngx_http_socketio_backend_left(ngx_http_socketio_peer_t *peer)
+{
+    ngx_sio_session_t           *s;
+    ngx_http_socketio_origin_t  *origin;
+
+    s = peer->session;
+    origin = peer->origin;
+
+    peer->session = NULL;
+    origin->left--;
+
+    if (origin->crowded
+        && origin->left <= ngx_http_socketio_peer_lcf(peer)->webhook_queue / 2)
+    {
+        origin->crowded = 0;
+        ngx_sio_session_resume(s);
+    }
+
+    ngx_sio_session_unref(s);
 }
 
 
@@ -349,6 +407,10 @@ ngx_http_socketio_backend_free(ngx_http_socketio_peer_t *peer)
 {
     ngx_http_socketio_backend_land(peer);
     ngx_http_socketio_backend_drop_inbox(peer);
+
+    if (peer->session) {
+        ngx_http_socketio_backend_left(peer);
+    }
 
     if (peer->user.data) {
         ngx_free(peer->user.data);

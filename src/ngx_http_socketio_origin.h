@@ -131,6 +131,10 @@ struct ngx_http_socketio_origin_s {
     void                           **srv_conf;
     void                           **loc_conf;
     uint32_t                         refs;
+    unsigned                         left:31;  /* sockets that its session has
+                                                  left, and of which the
+                                                  backend has not heard all */
+    unsigned                         crowded:1;  /* too many: not read */
     ngx_http_socketio_origin_head_t  head;
     /* u_char data[head.size], from an aligned address */
 };

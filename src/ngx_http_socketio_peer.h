@@ -98,6 +98,8 @@ struct ngx_http_socketio_peer_s {
     ngx_http_socketio_worker_t   *worker;
     ngx_sio_socket_t             *socket;      /* NULL: has ended or moved */
     ngx_http_socketio_origin_t   *origin;      /* shared */
+    ngx_sio_session_t            *session;     /* shared: that has left the
+                                                  socket and goes on, or NULL */
     ngx_http_socketio_flight_t   *flight;      /* NULL: nothing is under way */
 
     ngx_http_socketio_item_t     *inbox;       /* what waits, oldest first */

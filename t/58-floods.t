@@ -10,15 +10,17 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Socket::INET;
 use JSON::PP ();
 use List::Util qw(min sum);
 use SIO::Client;
+use SIO::EIO;
 use SIO::HTTP;
 use SIO::Nginx;
 use SIO::Proc;
 use SIO::Procfs qw(grows_less rss settles);
 use SIO::Status qw(status);
-use SIO::Util qw(read_file wait_until);
+use SIO::Util qw(free_port read_file wait_until);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -27,6 +29,14 @@ my $json = JSON::PP->new->utf8->canonical;
 # What the machine allows each process; a client takes one here and one there.
 my ($descriptors) = read_file('/proc/self/limits')
                     =~ /^Max open files +\S+ +(\d+)/m or die 'no limit';
+
+# A backend that accepts and never answers.
+my $silent = IO::Socket::INET->new(
+    LocalAddr => '127.0.0.1',
+    LocalPort => free_port(),
+    Listen    => 1024,
+    ReuseAddr => 1,
+) or die "listen: $!";
 
 my $nginx = SIO::Nginx->new(
     workers => 2,
@@ -40,7 +50,7 @@ my $nginx = SIO::Nginx->new(
     # the timers of a crowd are not what is measured
     socketio_ping_interval 600s;
 EOF
-    server  => <<'EOF')->start;
+    server  => <<'EOF' =~ s/%%SILENT%%/$silent->sockport/er)->start;
         # so that the kernel does not take what clients do not
         listen 127.0.0.1:%%PORT_small%% sndbuf=16k backlog=4096 reuseport;
 
@@ -80,7 +90,19 @@ EOF
             socketio_max_attachments 3;
         }
 
+        location /leaving/ {
+            socketio;
+            socketio_webhook /_silent;
+            socketio_webhook_timeout 600s;
+            error_log %%PREFIX%%/leaving.log crit;
+        }
+
         location = /_hook { internal; return 204; }
+
+        location = /_silent {
+            internal;
+            proxy_pass http://127.0.0.1:%%SILENT%%;
+        }
 
         location /_api/ {
             socketio_api;
@@ -203,6 +225,48 @@ subtest 'namespaces' => sub {
 
     cmp_ok(status($nginx)->{limits}{met}{max_namespaces}, '>=', 99 * $n,
            'the status tells');
+};
+
+
+# Each is a webhook of a socket that has ended, and a record of the journal,
+# which has room for 11,000 of them.
+
+subtest 'in and out, and the backend does not answer' => sub {
+    my $polling = SIO::EIO->open(port => $nginx->port, path => '/leaving/');
+    my $ws = SIO::EIO->open_ws(port => $nginx->port, path => '/leaving/');
+    my $n = 1000;
+
+    my $hooks = sub {
+        my $hooks = status($nginx)->{webhooks};
+
+        return { pending => sum(values %{ $hooks->{pending} }),
+                 failed  => $hooks->{finished}{connect}{failed} };
+    };
+
+    my $used = status($nginx)->{memory}{used}{journal};
+    my $post = $polling->{http}->start(
+        'POST', $polling->url('polling'),
+        headers => [ 'Content-Type' => 'text/plain' ],
+        body    => $polling->encode(('40', '41') x $n));
+
+    # one write, so that they are read together
+    $ws->{ws}->send_raw(join '', map { $ws->{ws}->frame(1, $_) }
+                                 ('40', '41') x $n);
+
+    ok(wait_until(20, sub { $hooks->()->{pending} >= 130 }),
+       'what they left is told');
+    is($hooks->()->{pending}, 130, 'but they are read no further');
+    cmp_ok(status($nginx)->{memory}{used}{journal} - $used, '<', 130 * 1024,
+           'the journal has room for others');
+    ok(!$post->ready, 'the POST waits');
+
+    # from now on webhooks fail at once
+    close $silent;
+
+    ok(wait_until(60, sub { $hooks->()->{failed} == 2 * $n }),
+       'in the end all are told');
+    is(($post->wait(20) // {})->{body}, 'ok', 'the POST is answered');
+    is($hooks->()->{pending}, 0, 'nothing is left');
 };
 
 

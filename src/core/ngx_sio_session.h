@@ -329,7 +329,7 @@ struct ngx_sio_session_s {
     ngx_queue_t                     dirty;       /* engine->dirty if is_dirty */
 
     uint32_t                        refs;
-    uint16_t                        paused;      /* sockets that are not read */
+    uint16_t                        paused;      /* reasons not to read it */
     uint16_t                        nsockets;
     unsigned                        revision:3;  /* 3 or 4 */
     unsigned                        b64:1;       /* no binary on the wire */
@@ -509,7 +509,7 @@ void ngx_sio_session_close(ngx_sio_session_t *s, ngx_uint_t reason);
 /* disconnect(true): a DISCONNECT packet to each namespace, then the end. */
 void ngx_sio_session_kick(ngx_sio_session_t *s);
 
-/* A socket's backend has too much, or no longer too much, to do. */
+/* The backend has too much, or no longer too much, to do; calls are counted. */
 void ngx_sio_session_pause(ngx_sio_session_t *s);
 void ngx_sio_session_resume(ngx_sio_session_t *s);
 
