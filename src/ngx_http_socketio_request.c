@@ -536,6 +536,10 @@ ngx_http_socketio_request_post(ngx_http_socketio_request_t *rq,
     sr->request_body = rb;
     sr->write_event_handler = ngx_http_socketio_request_start;
 
+    /* client_max_body_size is for what clients send, in base64 that is more */
+
+    sr->discard_body = 1;
+
     rq->sub = sr;
 
     return NGX_OK;

@@ -10,6 +10,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP ();
+use MIME::Base64 qw(encode_base64);
 use SIO::Backend;
 use SIO::Client;
 use SIO::EIO;
@@ -358,6 +359,26 @@ subtest 'attachments' => sub {
         $client->disconnect;
         settle();
     }
+};
+
+
+# client_max_body_size, 1m unless set, is for what clients send: in base64 that
+# is more.
+
+subtest 'an attachment as large as a client may send' => sub {
+    my $client = client('/socket.io/');
+    my $octets = pack('C*', 0 .. 255) x 3906;
+
+    $client->emit('up', \$octets);
+
+    my $r = webhook($client->sid, type => 'event', event => 'up');
+
+    cmp_ok(length $r->{body}, '>', 1024 * 1024, 'is more for the backend');
+    ok(($r->{json}{attachments}[0] // '') eq encode_base64($octets, ''),
+       'which gets it');
+
+    $client->disconnect;
+    settle();
 };
 
 
