@@ -184,6 +184,9 @@ subtest 'rate and upgrade' => sub {
             'POST', $eio->url('polling'),
             body => $eio->encode(map { qq(42["n",$_]) } 1 .. $half));
 
+        # behind an upgrade it would come to a session without polling
+        $backend->wait(1, 20, type => 'event', sid => $client->sid);
+
         $eio->upgrade;
         $client->emit('n', $_) for $half + 1 .. $events;
         is($post->wait->{status}, 200, "round $round: the POST is answered");
