@@ -225,7 +225,7 @@ subtest 'who does not answer' => sub {
     my $late;
 
     my $start = time;
-    my $pending = ask({ timeout => 700 });
+    my $pending = ask({ timeout => 2500 });
 
     my $answer = answered($pending, \@all, sub {
         my ($c, $packet) = @_;
@@ -237,7 +237,7 @@ subtest 'who does not answer' => sub {
 
     is_deeply(by_sid($answer), { acks => pongs(@others), complete => $false },
               'C112: the answers of the others');
-    cmp_ok($took, '>=', 0.69, 'it was waited for');
+    cmp_ok($took, '>=', 2.49, 'it was waited for');
 
     # nobody waits for it any more, and it disturbs nobody
     $silent->ack($late, 'late');
@@ -262,7 +262,7 @@ subtest 'who does not answer' => sub {
 
     # many at once, of which one is not answered
     my $kept = $nginx->connect_to($pids[2]);
-    my @pending = map { ask({ timeout => 1500, args => [ $_ ],
+    my @pending = map { ask({ timeout => 3000, args => [ $_ ],
                               to => $api->sids($ws[4]) }) } 0 .. 9;
     my @got;
 
@@ -465,7 +465,7 @@ subtest 'a worker that is stopped' => sub {
 
     $nginx->kill_worker('STOP', $stopped);
 
-    my $pending = ask({ to => $api->sids($c, $s), timeout => 1500 },
+    my $pending = ask({ to => $api->sids($c, $s), timeout => 3000 },
                       http => $http);
 
     is_deeply(answered($pending, [ $c ], \&pong),

@@ -287,7 +287,7 @@ subtest 'Redis is away' => sub {
         my $ask = SIO::HTTP->new(port => $hosts[0]->port, timeout => 20)
             ->start('POST', '/_api/emit', body => $json->encode({
                 event => 'ask', to => 'all', ack => \1,
-                timeout => 300 * scale() }));
+                timeout => 2000 * scale() }));
 
         my $packet = $clients[0]->wait_for(sub {
             $_[0]{type} == 2 && $_[0]{data}[0] eq 'ask' });

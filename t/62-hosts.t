@@ -428,8 +428,9 @@ subtest 'what the status page tells' => sub {
     is($status->{hosts}{known}, 2, 'two other hosts');
     is($status->{hosts}{missed}, 0, 'and nothing of them was missed');
 
-    my $heard = status($hosts[1])->{queues}{received}{$label};
-    cmp_ok($heard, '>=', 10, 'others have received it');
+    ok(wait_until(10 * scale(), sub {
+        status($hosts[1])->{queues}{received}{$label} >= 10;
+    }), 'others have received it');
 
     $redis->command('PUBLISH', $channel, 'x');
     $redis->command('PUBLISH', $channel, "\x80\x04cos\nsystem\n.");

@@ -19,7 +19,7 @@ use Test::More;
 plan skip_all => 'not with sanitizers' if asan();
 
 my $run = SIO::Proc->run([ root() . '/t/bench/run', '--quick' ],
-                         timeout => 120);
+                         timeout => 600);
 
 is($run->{status}, 0, 'the benchmark ends well')
     or diag($run->{out}, $run->{err});
