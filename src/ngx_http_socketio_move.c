@@ -207,8 +207,9 @@ ngx_http_socketio_move_send(ngx_http_socketio_worker_t *w,
 
     if (rc == NGX_OK) {
         rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_SESSION,
-                                NGX_SIO_HUB_NOW|NGX_SIO_HUB_ECHO, to, &saved,
-                                1, NULL);
+                                NGX_SIO_HUB_NOW|NGX_SIO_HUB_ECHO
+                                |NGX_SIO_HUB_GIVE,
+                                to, &saved, 1, NULL);
         if (rc != NGX_OK) {
             ngx_http_socketio_result_stay(w);
         }
@@ -239,6 +240,7 @@ ngx_http_socketio_arrived(ngx_http_socketio_worker_t *w,
     }
 
     if (e->body.len < sizeof(ngx_sio_waiter_t)) {
+        ngx_sio_session_missed(&w->engine);
         return;
     }
 
@@ -272,6 +274,7 @@ ngx_http_socketio_take(ngx_http_socketio_worker_t *w, ngx_http_request_t *r,
 
     if (ngx_sio_unpack_u64(&pos, body->data + body->len, &position) != NGX_OK)
     {
+        ngx_sio_session_missed(&w->engine);
         return NULL;
     }
 
@@ -325,6 +328,7 @@ ngx_http_socketio_take_session(ngx_http_socketio_worker_t *w,
     if (ngx_sio_unpack_str(&pos, end, &name) != NGX_OK
         || ngx_sio_unpack_str(&pos, end, &origin) != NGX_OK)
     {
+        ngx_sio_session_missed(&w->engine);
         return NULL;
     }
 
@@ -370,12 +374,14 @@ ngx_http_socketio_take_saved(ngx_http_socketio_worker_t *w,
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "a session of \"%V\" is lost: the configuration has no "
                       "such location any more", name);
+        ngx_sio_session_missed(&w->engine);
         return NULL;
     }
 
     o = ngx_http_socketio_origin_restore(origin, srv_conf, loc_conf,
                                          ngx_cycle->log);
     if (o == NULL) {
+        ngx_sio_session_missed(&w->engine);
         return NULL;
     }
 

@@ -374,11 +374,11 @@ ngx_http_socketio_status_handler(ngx_http_request_t *r)
     }
 
     /*
-     * Sessions that were open in workers that died.  Each counts its own, so
-     * that no lock is needed for it: one that moves is taken off by the worker
-     * that had it when it is in the log, and put on by the other when that has
-     * read it.  Should one of them die between the two, it is counted twice or
-     * not at all; the log does not tell afterwards how far the dead had come.
+     * Sessions that were open in workers that died.  One that was on its way
+     * is counted with the worker for which it is in the log, read or not; so
+     * opened is what is open and closed together.  A worker counts its own
+     * without the lock, in two additions for each opening and each end: only
+     * who is killed between two such instructions is one off.
      */
 
     page.stat->counters[NGX_SIO_COUNT_CLOSED + NGX_SIO_REASON_WORKER_LOST] +=

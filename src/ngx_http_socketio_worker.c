@@ -580,6 +580,7 @@ ngx_http_socketio_shutdown(ngx_sio_hub_t *hub)
 static void
 ngx_http_socketio_lost(ngx_sio_hub_t *hub)
 {
+    uint64_t                     open;
     ngx_http_socketio_worker_t  *w;
 
     w = ngx_sio_hub_data(hub);
@@ -590,6 +591,16 @@ ngx_http_socketio_lost(ngx_sio_hub_t *hub)
     ngx_http_socketio_backend_lost(w);
 
     ngx_sio_engine_close(&w->engine, NGX_SIO_REASON_TRANSPORT_ERROR);
+
+    /* what is left of those that are counted here was on its way to it */
+
+    open = w->engine.gauges[NGX_SIO_GAUGE_POLLING]
+           + w->engine.gauges[NGX_SIO_GAUGE_WEBSOCKET]
+           + ngx_sio_hub_balance(hub);
+
+    while (open-- > 0) {
+        ngx_sio_session_missed(&w->engine);
+    }
 }
 
 

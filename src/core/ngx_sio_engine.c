@@ -91,8 +91,7 @@ ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason)
 ngx_uint_t
 ngx_sio_engine_open(ngx_sio_engine_t *e)
 {
-    return e->gauges[NGX_SIO_GAUGE_POLLING]
-           + e->gauges[NGX_SIO_GAUGE_WEBSOCKET];
+    return e->nopen;
 }
 
 

@@ -106,7 +106,8 @@ ngx_sio_session_save(ngx_sio_session_t *s, u_char *p)
 void
 ngx_sio_session_moved(ngx_sio_session_t *s)
 {
-    ngx_sio_session_set_closing(s);
+    s->closing = 1;
+    s->engine->nopen--;
 
     ngx_sio_sockets_moved(s);
     s->engine->ops->moved(s, NULL);
@@ -133,12 +134,14 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     if (ngx_sio_unpack(&pos, end, &state, sizeof(ngx_sio_saved_t)) != NGX_OK
         || ngx_sio_session_find(e, state.sid) != NULL)
     {
+        ngx_sio_session_missed(e);
         return NGX_DECLINED;
     }
 
-    s = ngx_sio_session_create(e, conf, state.sid, state.revision, state.b64,
-                               data);
+    s = ngx_sio_session_new(e, conf, state.sid, state.revision, state.b64,
+                            data);
     if (s == NULL) {
+        ngx_sio_session_missed(e);
         return NGX_ERROR;
     }
 
@@ -182,6 +185,14 @@ ngx_sio_session_restore(ngx_sio_engine_t *e,
     *sp = s;
 
     return NGX_OK;
+}
+
+
+void
+ngx_sio_session_missed(ngx_sio_engine_t *e)
+{
+    e->gauges[NGX_SIO_GAUGE_POLLING]--;
+    e->counters[NGX_SIO_COUNT_CLOSED + NGX_SIO_REASON_TRANSPORT_ERROR]++;
 }
 
 

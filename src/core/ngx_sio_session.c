@@ -122,6 +122,22 @@ ngx_sio_session_create(ngx_sio_engine_t *e, const ngx_sio_session_conf_t *conf,
 {
     ngx_sio_session_t  *s;
 
+    s = ngx_sio_session_new(e, conf, sid, revision, b64, data);
+
+    if (s != NULL) {
+        e->gauges[s->state->gauge]++;
+    }
+
+    return s;
+}
+
+
+ngx_sio_session_t *
+ngx_sio_session_new(ngx_sio_engine_t *e, const ngx_sio_session_conf_t *conf,
+    u_char *sid, ngx_uint_t revision, ngx_uint_t b64, void *data)
+{
+    ngx_sio_session_t  *s;
+
     s = ngx_calloc(sizeof(ngx_sio_session_t), &e->log);
     if (s == NULL) {
         return NULL;
@@ -163,7 +179,7 @@ ngx_sio_session_create(ngx_sio_engine_t *e, const ngx_sio_session_conf_t *conf,
 
     ngx_sio_session_arm(s);
 
-    e->gauges[s->state->gauge]++;
+    e->nopen++;
 
     return s;
 }
@@ -608,6 +624,7 @@ void
 ngx_sio_session_set_closing(ngx_sio_session_t *s)
 {
     s->closing = 1;
+    s->engine->nopen--;
     s->engine->gauges[s->state->gauge]--;
 }
 

@@ -235,6 +235,7 @@ struct ngx_sio_engine_s {
     ngx_rbtree_t            nsps;          /* by name */
     ngx_rbtree_node_t       nsps_sentinel;
     ngx_queue_t             all;           /* sessions, for walks */
+    ngx_uint_t              nopen;         /* those that are not closing */
 
     ngx_queue_t             dirty;         /* sessions with new output */
     ngx_event_t             flush;         /* one for each turn */
@@ -396,7 +397,7 @@ ngx_int_t ngx_sio_engine_init(ngx_sio_engine_t *e, const ngx_sio_ops_t *ops,
 /* Closes every session, with reason. */
 void ngx_sio_engine_close(ngx_sio_engine_t *e, ngx_uint_t reason);
 
-/* How many are open. */
+/* How many are open here. */
 ngx_uint_t ngx_sio_engine_open(ngx_sio_engine_t *e);
 
 /* Closes so many of those that are open, the oldest first. */
@@ -542,6 +543,13 @@ void ngx_sio_session_moved(ngx_sio_session_t *s);
 ngx_int_t ngx_sio_session_restore(ngx_sio_engine_t *e,
     const ngx_sio_session_conf_t *conf, void *data, ngx_str_t *saved,
     ngx_sio_session_t **sp);
+
+/*
+ * With its octets a session goes from one worker's polling gauge to the other's,
+ * for which neither of these has done anything.  restore() counts as closed
+ * what it does not restore; here so does who cannot come to call it.
+ */
+void ngx_sio_session_missed(ngx_sio_engine_t *e);
 
 /*
  * Of a session that cannot be restored: its id, NGX_SIO_SID_LEN octets, and

@@ -54,7 +54,12 @@ extern const ngx_sio_session_state_t  ngx_sio_session_closed;
 void ngx_sio_session_set_state(ngx_sio_session_t *s,
     const ngx_sio_session_state_t *state);
 
-/* ... or s->closing, once in its life */
+/* As ngx_sio_session_create(), and not counted as open. */
+ngx_sio_session_t *ngx_sio_session_new(ngx_sio_engine_t *e,
+    const ngx_sio_session_conf_t *conf, u_char *sid, ngx_uint_t revision,
+    ngx_uint_t b64, void *data);
+
+/* once in its life; another worker's sessions close in the counts there */
 void ngx_sio_session_set_closing(ngx_sio_session_t *s);
 
 

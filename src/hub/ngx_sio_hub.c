@@ -181,6 +181,13 @@ ngx_sio_hub_gauges(ngx_sio_hub_t *hub)
 }
 
 
+uint64_t
+ngx_sio_hub_balance(ngx_sio_hub_t *hub)
+{
+    return hub->slot->taken - hub->slot->given;
+}
+
+
 uint64_t *
 ngx_sio_hub_counters(ngx_sio_hub_t *hub)
 {
@@ -468,7 +475,8 @@ ngx_sio_hub_repair(void *data)
 {
     ngx_sio_hub_t *hub = data;
 
-    ngx_sio_slots_repair(&hub->members.slots);
+    ngx_sio_slots_repair(&hub->members.slots,
+                         ngx_sio_ring_head(&hub->members.ring));
     ngx_sio_directory_repair(&hub->directory);
     ngx_sio_journal_repair(&hub->journal);
     ngx_sio_hub_read_recount(hub);

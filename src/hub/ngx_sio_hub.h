@@ -57,10 +57,12 @@
 
 /*
  * Flags of entries; those of the user of the hub stand below.  With ECHO an
- * entry for one worker is read by the one who wrote it, too.
+ * entry for one worker is read by the one who wrote it, too; with GIVE, beside
+ * NOW, one of the gauge NGX_SIO_SLOTS_GIVEN is that worker's from then on.
  */
 #define NGX_SIO_HUB_SHIP       0x8000
 #define NGX_SIO_HUB_ECHO       0x4000
+#define NGX_SIO_HUB_GIVE       0x0400
 
 /* what an append does when the log is full; these do not travel along */
 #define NGX_SIO_HUB_NOW        0x0800   /* does not wait in the backlog */
@@ -208,7 +210,8 @@ void *ngx_sio_hub_data(ngx_sio_hub_t *hub);
  *   NGX_AGAIN     with NGX_SIO_HUB_LATE: in the backlog, *members is empty
  *   NGX_BUSY      the log and the backlog are full, or this worker was just
  *                 found lost; nothing was taken
- *   NGX_DECLINED  larger than ngx_sio_hub_max_entry()
+ *   NGX_DECLINED  larger than ngx_sio_hub_max_entry(); with NGX_SIO_HUB_GIVE
+ *                 also: that worker is gone
  *   NGX_ERROR     no memory, or the lock is broken (logged); nothing taken
  */
 ngx_int_t ngx_sio_hub_append(ngx_sio_hub_t *hub, ngx_uint_t kind,
@@ -283,8 +286,11 @@ ngx_sio_bridge_t *ngx_sio_hub_bridge(ngx_sio_hub_t *hub);
  * down, NGX_SIO_SLOTS_GAUGES of them, and what only grows,
  * NGX_SIO_SLOTS_COUNTERS; stat() adds up those of all workers.  The gauges of
  * named things are those of the names that are held, see ngx_sio_names.h.
+ * What came with an entry, less what went with one, is balance() of the gauge
+ * NGX_SIO_SLOTS_GIVEN, and comes on top.
  */
 uint64_t *ngx_sio_hub_gauges(ngx_sio_hub_t *hub);
+uint64_t ngx_sio_hub_balance(ngx_sio_hub_t *hub);
 uint64_t *ngx_sio_hub_counters(ngx_sio_hub_t *hub);
 uint32_t *ngx_sio_hub_named(ngx_sio_hub_t *hub);
 

@@ -13,6 +13,8 @@
 static ngx_int_t ngx_sio_hub_append_commit(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts,
     ngx_sio_hub_members_t *members);
+static ngx_int_t ngx_sio_hub_append_give(ngx_sio_hub_t *hub,
+    ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
 static ngx_int_t ngx_sio_hub_append_ring(ngx_sio_hub_t *hub,
     ngx_sio_ring_entry_t *e, ngx_str_t *parts, ngx_uint_t nparts);
 static ngx_int_t ngx_sio_hub_append_wait(ngx_sio_hub_t *hub,
@@ -250,7 +252,9 @@ ngx_sio_hub_append_commit(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
         e->from_slot = hub->self.slot;
         e->from_generation = hub->self.generation;
 
-        rc = ngx_sio_hub_append_ring(hub, e, parts, nparts);
+        rc = (e->flags & NGX_SIO_HUB_GIVE)
+             ? ngx_sio_hub_append_give(hub, e, parts, nparts)
+             : ngx_sio_hub_append_ring(hub, e, parts, nparts);
     }
 
     if (rc == NGX_OK && members) {
@@ -276,6 +280,36 @@ ngx_sio_hub_append_commit(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
     if (rc == NGX_OK || laggards) {
         ngx_sio_hub_wake_later(hub);
     }
+
+    return rc;
+}
+
+
+/* Who was alive without the lock may have been buried since. */
+
+static ngx_int_t
+ngx_sio_hub_append_give(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
+    ngx_str_t *parts, ngx_uint_t nparts)
+{
+    ngx_int_t         rc;
+    ngx_sio_ring_t   *ring;
+    ngx_sio_slots_t  *slots;
+
+    ring = &hub->members.ring;
+    slots = &hub->members.slots;
+
+    if (!ngx_sio_slots_alive(slots, ngx_sio_hub_addr(e->to_slot,
+                                                     e->to_generation)))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_sio_slots_give(slots, e->from_slot, e->to_slot,
+                       ngx_sio_ring_head(ring));
+
+    rc = ngx_sio_hub_append_ring(hub, e, parts, nparts);
+
+    ngx_sio_slots_given(slots, ngx_sio_ring_head(ring));
 
     return rc;
 }

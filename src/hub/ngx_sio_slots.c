@@ -7,6 +7,7 @@
 #define NGX_SIO_SLOTS_STAT_PID   (sizeof("/proc//stat") + NGX_INT64_LEN)
 
 
+static uint64_t ngx_sio_slots_gauge(ngx_sio_slot_t *slot, ngx_uint_t n);
 static void ngx_sio_slots_retire(ngx_sio_slots_t *s, ngx_sio_slot_t *slot);
 static ngx_int_t ngx_sio_slots_process(ngx_pid_t pid, uint64_t *started);
 
@@ -64,6 +65,8 @@ ngx_sio_slots_claim(ngx_sio_slots_t *s, uint64_t cursor, ngx_str_t *wake,
     ngx_memcpy(slot->wake, wake->data, slot->wake_len);
 
     ngx_memzero(slot->gauges, sizeof(slot->gauges));
+    slot->taken = 0;
+    slot->given = 0;
     slot->held = 0;
     ngx_memzero(slot->named, sizeof(slot->named));
     ngx_memzero(slot->counters, sizeof(slot->counters));
@@ -220,10 +223,45 @@ ngx_sio_slots_inherit(ngx_sio_slots_t *s, ngx_uint_t from, ngx_uint_t to)
     new->held = old->held;
     ngx_memcpy(new->named, old->named, sizeof(old->named));
     ngx_memcpy(new->gauges, old->gauges, sizeof(old->gauges));
+    new->taken = old->taken;
+    new->given = old->given;
 
     ngx_memzero(old->gauges, sizeof(old->gauges));
+    old->taken = 0;
+    old->given = 0;
     ngx_memzero(old->named, sizeof(old->named));
     old->held = 0;
+}
+
+
+/* What it comes to is written down first, so that it can be done twice. */
+
+void
+ngx_sio_slots_give(ngx_sio_slots_t *s, ngx_uint_t from, ngx_uint_t to,
+    uint64_t head)
+{
+    s->head->giver = from;
+    s->head->taker = to;
+    s->head->given = s->slots[from].given + 1;
+    s->head->taken = s->slots[to].taken + 1;
+
+    ngx_sio_mem_commit(&s->head->giving, head + 1);
+}
+
+
+void
+ngx_sio_slots_given(ngx_sio_slots_t *s, uint64_t head)
+{
+    if (s->head->giving == 0) {
+        return;
+    }
+
+    if (s->head->giving != head + 1) {
+        s->slots[s->head->giver].given = s->head->given;
+        s->slots[s->head->taker].taken = s->head->taken;
+    }
+
+    ngx_sio_mem_commit(&s->head->giving, 0);
 }
 
 
@@ -254,8 +292,7 @@ ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *gauges, uint64_t *counters,
 
         for (n = 0; n < NGX_SIO_SLOTS_GAUGES; n++) {
             if (ngx_sio_slots_counts(s, i)) {
-                gauges[n] += __atomic_load_n(&slot->gauges[n],
-                                             __ATOMIC_RELAXED);
+                gauges[n] += ngx_sio_slots_gauge(slot, n);
             }
         }
     }
@@ -274,10 +311,12 @@ ngx_sio_slots_counts(ngx_sio_slots_t *s, ngx_uint_t i)
 
 
 void
-ngx_sio_slots_repair(ngx_sio_slots_t *s)
+ngx_sio_slots_repair(ngx_sio_slots_t *s, uint64_t head)
 {
     ngx_uint_t       i;
     ngx_sio_slot_t  *slot;
+
+    ngx_sio_slots_given(s, head);
 
     for (i = 0; i < s->head->high; i++) {
         slot = &s->slots[i];
@@ -287,8 +326,27 @@ ngx_sio_slots_repair(ngx_sio_slots_t *s)
         {
             ngx_memzero(slot->counters, sizeof(slot->counters));
             ngx_memzero(slot->gauges, sizeof(slot->gauges));
+            slot->taken = 0;
+            slot->given = 0;
         }
     }
+}
+
+
+/* the sum may be less than one of its parts, which wraps, and is right */
+
+static uint64_t
+ngx_sio_slots_gauge(ngx_sio_slot_t *slot, ngx_uint_t n)
+{
+    uint64_t  gauge;
+
+    gauge = __atomic_load_n(&slot->gauges[n], __ATOMIC_RELAXED);
+
+    if (n == NGX_SIO_SLOTS_GIVEN) {
+        gauge += slot->taken - slot->given;
+    }
+
+    return gauge;
 }
 
 
@@ -307,7 +365,7 @@ ngx_sio_slots_retire(ngx_sio_slots_t *s, ngx_sio_slot_t *slot)
 
     for (n = 0; n < NGX_SIO_SLOTS_GAUGES; n++) {
         s->head->dropped[next][n] = s->head->dropped[!next][n]
-                                    + slot->gauges[n];
+                                    + ngx_sio_slots_gauge(slot, n);
     }
 
     ngx_sio_mem_commit(&s->head->retired,

@@ -27,6 +27,8 @@
  * Each process counts in its own slot, with plain additions.  Gauges, what
  * goes up and down, end with it.  Counters only grow: when a slot becomes FREE
  * they are added to the totals, as is, apart from them, what its gauges were.
+ * One gauge can go to another process with an entry of the log, at the instant
+ * at which that is there: whoever of the two dies, it is counted once.
  * The totals are kept twice, so that one store makes the new ones true.
  *
  *      totals[0]   totals[1]          retired = generation << 1 | 1
@@ -35,7 +37,8 @@
  *
  * Writer dies: a state is one store, made last when a slot is claimed and
  * first when it is given up; what was retired by a process that died before
- * the slot was FREE is cleared by the repair.
+ * the slot was FREE is cleared by the repair; so is what was given before its
+ * entry was in the log, and what was given with one is given again.
  */
 
 
@@ -52,6 +55,9 @@
 #define NGX_SIO_SLOTS_GAUGES     16
 #define NGX_SIO_SLOTS_COUNTERS   128
 #define NGX_SIO_SLOTS_WAKE       56
+
+/* the gauge that can be given: "taken" and "given" are a part of it */
+#define NGX_SIO_SLOTS_GIVEN      0
 
 /* names that gauges may be kept of, see ngx_sio_names.h; one bit for each */
 #define NGX_SIO_SLOTS_NAMES      64
@@ -92,7 +98,10 @@ typedef struct {
     uint64_t               held;          /* bits: names in use here */
     uint32_t               named[NGX_SIO_SLOTS_NAMES + 1];  /* gauges by name;
                                              the last is of all others */
-    uint32_t               unused[13];
+    uint32_t               reserved2;
+    uint64_t               taken;         /* from others, and */
+    uint64_t               given;         /* ... to others, so far */
+    uint32_t               unused[8];
 
     uint64_t               counters[NGX_SIO_SLOTS_COUNTERS];
 } ngx_sio_slot_t;
@@ -112,10 +121,14 @@ typedef struct {
     uint32_t               owed;          /* maybe: somebody LOSING or GONE */
     uint32_t               waiting;       /* maybe: somebody waits for room */
     uint32_t               changes;       /* of any state, wraps */
-    uint32_t               reserved;
+    uint16_t               giver;         /* slots, while something is given */
+    uint16_t               taker;
     uint64_t               retired;       /* see above; 0: nobody yet */
     uint64_t               since;         /* of the first claim, seconds */
-    uint64_t               unused[3];
+    uint64_t               giving;        /* 0: nothing; the head of the log
+                                             without the entry, and 1 */
+    uint64_t               given;         /* what the giver's is with it, */
+    uint64_t               taken;         /* ... and the taker's */
 
     uint64_t               totals[2][NGX_SIO_SLOTS_COUNTERS];
     uint64_t               dropped[2][NGX_SIO_SLOTS_GAUGES];
@@ -177,6 +190,17 @@ ngx_uint_t ngx_sio_slots_running(ngx_sio_slots_t *s, ngx_uint_t slot);
 void ngx_sio_slots_inherit(ngx_sio_slots_t *s, ngx_uint_t from, ngx_uint_t to);
 
 /*
+ * Under the lock, before an entry is appended: with it one of the gauge
+ * NGX_SIO_SLOTS_GIVEN goes from one slot to another.  "head" is that of the
+ * log.
+ */
+void ngx_sio_slots_give(ngx_sio_slots_t *s, ngx_uint_t from, ngx_uint_t to,
+    uint64_t head);
+
+/* under the lock: so it has, if the head is another one now */
+void ngx_sio_slots_given(ngx_sio_slots_t *s, uint64_t head);
+
+/*
  * Under the lock: gauges of all that still run, counters, those of the dead
  * included, and what the gauges of the dead were when they died.
  */
@@ -186,8 +210,11 @@ void ngx_sio_slots_sum(ngx_sio_slots_t *s, uint64_t *gauges,
 /* whether the process in the slot may still be there; GONE is not */
 ngx_uint_t ngx_sio_slots_counts(ngx_sio_slots_t *s, ngx_uint_t slot);
 
-/* after the holder of the lock died; under the lock, see ngx_sio_mem.h */
-void ngx_sio_slots_repair(ngx_sio_slots_t *s);
+/*
+ * After the holder of the lock died; under the lock, see ngx_sio_mem.h.
+ * "head" is that of the log.
+ */
+void ngx_sio_slots_repair(ngx_sio_slots_t *s, uint64_t head);
 
 
 #endif /* _NGX_SIO_SLOTS_H_INCLUDED_ */

@@ -605,6 +605,10 @@ fuzz_order_move(void)
     ngx_sio_fuzz_check((size_t) (last - saved.data) <= saved.len);
     saved.len = last - saved.data;
 
+    /* the hub does, with what is in the log */
+    s->engine->gauges[NGX_SIO_GAUGE_POLLING]--;
+    to->gauges[NGX_SIO_GAUGE_POLLING]++;
+
     ngx_sio_session_moved(s);
 
     rc = ngx_sio_session_restore(to, &fuzz_conf, NULL, &saved, &again);

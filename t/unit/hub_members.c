@@ -308,13 +308,91 @@ retires_once(void)
 
     (void) ngx_sio_mem_lock(mem);
     ngx_sio_slots_set_state(&members.slots, a.slot, NGX_SIO_SLOTS_GONE);
-    ngx_sio_slots_repair(&members.slots);
+    ngx_sio_slots_repair(&members.slots, ngx_sio_ring_head(&members.ring));
     (void) ngx_sio_members_settle(&members, b);
     ngx_sio_mem_unlock(mem);
 
     sum();
     hub_test_ok(slot->state == NGX_SIO_SLOTS_FREE && counters[3] == 15
                 && dropped[0] == 2, "counters retire once");
+}
+
+
+/*
+ * One goes from slot to slot with an entry, by a process that dies after so many
+ * of its steps; who is repaired, and how often, makes no difference.
+ */
+
+static void
+gives(ngx_uint_t steps)
+{
+    uint64_t               head;
+    ngx_uint_t             i, gone;
+    ngx_str_t              part;
+    ngx_sio_slots_t       *s;
+    ngx_sio_hub_addr_t     a, b, c;
+    ngx_sio_ring_entry_t   e;
+
+    static const char  *names[] = { "gives", "gives 1", "gives 2", "gives 3" };
+
+    open_members(names[steps]);
+
+    s = &members.slots;
+
+    a = join();
+    b = join();
+    c = join();
+
+    s->slots[a.slot].gauges[NGX_SIO_SLOTS_GIVEN] = 3;
+
+    memset(&e, 0, sizeof(e));
+    ngx_str_null(&part);
+    e.kind = 1;
+
+    (void) ngx_sio_mem_lock(mem);
+
+    head = ngx_sio_ring_head(&members.ring);
+    ngx_sio_slots_give(s, a.slot, b.slot, head);
+
+    if (steps > 0) {
+        (void) ngx_sio_ring_append(&members.ring, &e, &part, 1);
+    }
+
+    if (steps > 1) {
+        s->slots[a.slot].given++;
+    }
+
+    if (steps > 2) {
+        s->slots[b.slot].taken++;
+    }
+
+    for (i = 0; i < 2; i++) {
+        ngx_sio_slots_repair(s, ngx_sio_ring_head(&members.ring));
+    }
+
+    ngx_sio_mem_unlock(mem);
+
+    gone = (steps > 0);
+
+    sum();
+    hub_test_ok(gauges[NGX_SIO_SLOTS_GIVEN] == 3
+                && s->slots[a.slot].given == gone
+                && s->slots[b.slot].taken == gone,
+                "%d steps: what is given is somebody's", (int) steps);
+
+    (void) ngx_sio_members_bury(&members, a, c);
+
+    sum();
+    hub_test_ok(gauges[NGX_SIO_SLOTS_GIVEN] == gone
+                && dropped[NGX_SIO_SLOTS_GIVEN] == 3 - gone,
+                "%d steps: the giver dies without it", (int) steps);
+
+    (void) ngx_sio_members_bury(&members, b, c);
+
+    sum();
+    hub_test_ok(gauges[NGX_SIO_SLOTS_GIVEN] == 0
+                && dropped[NGX_SIO_SLOTS_GIVEN] == 3,
+                "%d steps: the taker with it", (int) steps);
 }
 
 
@@ -416,7 +494,7 @@ lives_often(void *data)
 static void
 repair(void *data)
 {
-    ngx_sio_slots_repair(&members.slots);
+    ngx_sio_slots_repair(&members.slots, ngx_sio_ring_head(&members.ring));
 
     (*(ngx_uint_t *) data)++;
 }
@@ -545,6 +623,8 @@ killed(void)
 int
 main(void)
 {
+    ngx_uint_t  i;
+
     srandom(getpid());
     (void) signal(SIGCONT, SIG_IGN);
 
@@ -552,6 +632,11 @@ main(void)
     owes();
     returns();
     retires_once();
+
+    for (i = 0; i < 4; i++) {
+        gives(i);
+    }
+
     runs();
     killed();
 
