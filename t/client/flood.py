@@ -8,6 +8,9 @@ in:   {"open":n, "rcvbuf":octets}  n more clients, each in the namespace "/"
                                    replaced by the number
       {"binary":octets}            each client sends a binary message
       {"drip":text}                each client sends text, octet by octet
+      {"fragments":text}           ... in a frame for each octet
+      {"announce":octets}          each client begins a message of this size,
+                                   with an octet
       {"count":pattern}            who has been sent this since it was last asked
       {"ended":true}               whom the server has ended
       {"again":true}               all are reset, and come back at once
@@ -156,6 +159,24 @@ def drip(c):
     return {'sent': len(clients)}
 
 
+def fragments(c):
+    data = c['fragments'].encode()
+    last = len(data) - 1
+    head = b'\x81' + bytes(4)
+    message = b''.join((b'\x00', b'\x01')[i == 0] + head + data[i:i + 1]
+                       for i in range(last)) + b'\x80' + head + data[last:]
+    for s in clients:
+        write(s, message)
+    return {'sent': len(clients)}
+
+
+def announce(c):
+    head = b'\x81\xff' + struct.pack('!Q', c['announce']) + bytes(4)
+    for s in clients:
+        write(s, head + b'4')
+    return {'sent': len(clients)}
+
+
 def count(c):
     pattern = c['count'].encode()
     n = 0
@@ -205,6 +226,8 @@ for line in sys.stdin:
     command = json.loads(line)
     do = next(f for name, f in (('open', open_more), ('send', send),
                                 ('binary', binary), ('drip', drip),
+                                ('fragments', fragments),
+                                ('announce', announce),
                                 ('count', count), ('ended', ended),
                                 ('again', again), ('close', close))
               if name in command)
