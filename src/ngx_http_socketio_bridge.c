@@ -5,9 +5,13 @@
 
 
 #define NGX_HTTP_SOCKETIO_BRIDGE_TICK     500        /* msec */
+#define NGX_HTTP_SOCKETIO_BRIDGE_SOON     20         /* ... in a handover */
 
-/* what waits for the lease, octets */
-#define NGX_HTTP_SOCKETIO_BRIDGE_HELD     (4 * 1024 * 1024)
+/* what waits for the lease, octets of a line */
+#define NGX_HTTP_SOCKETIO_BRIDGE_HELD     (16 * 1024 * 1024)
+
+/* how long the dead one's follower, whom the others wait for, may take, msec */
+#define NGX_HTTP_SOCKETIO_BRIDGE_GRACE    1000
 
 /* how long a hand-over may wait for confirmations, msec */
 #define NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE 3000
@@ -26,10 +30,17 @@ static void ngx_http_socketio_bridge_init_event(ngx_http_socketio_bridge_t *b,
     ngx_event_t *ev, ngx_event_handler_pt handler);
 static ngx_uint_t ngx_http_socketio_bridge_last(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_ticks(ngx_event_t *ev);
-static void ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b);
+static ngx_uint_t ngx_http_socketio_bridge_others(
+    ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_forgo(ngx_http_socketio_bridge_t *b);
-static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b,
+    ngx_uint_t handed);
+static void ngx_http_socketio_bridge_serve_line(ngx_http_socketio_line_t *line,
+    ngx_uint_t handed);
+static void ngx_http_socketio_bridge_wants(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_hold(ngx_http_socketio_line_t *line,
+    ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
 static ngx_int_t ngx_http_socketio_bridge_open(ngx_http_socketio_bridge_t *b);
 static ngx_uint_t ngx_http_socketio_bridge_forwards(
     ngx_http_socketio_bridge_t *b, ngx_http_socketio_queue_t *conf);
@@ -37,7 +48,6 @@ static ngx_int_t ngx_http_socketio_bridge_open_line(
     ngx_http_socketio_bridge_t *b, ngx_http_socketio_line_t *line,
     ngx_http_socketio_queue_t *conf);
 static void ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b);
-static void ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_pause(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_live(ngx_http_socketio_line_t *line);
 static void ngx_http_socketio_bridge_up(ngx_sio_queue_t *q);
@@ -141,6 +151,9 @@ ngx_http_socketio_bridge_destroy(ngx_http_socketio_bridge_t *b)
         }
 
         ngx_http_socketio_bridge_leave(b);
+
+    } else if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
+        ngx_http_socketio_bridge_forgo(b);
     }
 
     ngx_http_socketio_bridge_close(b);
@@ -209,8 +222,24 @@ ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b)
     b->since = ngx_current_msec;
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
-        ngx_sio_bridge_leaving(b->kept, ngx_sio_hub_self(b->worker->hub));
+        ngx_http_socketio_bridge_wants(b);
     }
+}
+
+
+/* So that the others need not wait for their next tick. */
+
+static void
+ngx_http_socketio_bridge_wants(ngx_http_socketio_bridge_t *b)
+{
+    ngx_str_t  none;
+
+    ngx_sio_bridge_leaving(b->kept, ngx_sio_hub_self(b->worker->hub));
+
+    ngx_str_null(&none);
+
+    (void) ngx_sio_hub_append(b->worker->hub, NGX_HTTP_SOCKETIO_LEAVING, 0,
+                              ngx_sio_hub_addr_all(), &none, 1, NULL);
 }
 
 
@@ -274,11 +303,28 @@ ngx_http_socketio_bridge_ticks(ngx_event_t *ev)
 
     ngx_http_socketio_remote_gone(b->remote);
 
-    ngx_add_timer(ev, NGX_HTTP_SOCKETIO_BRIDGE_TICK);
+    ngx_add_timer(ev, b->stopped ? NGX_HTTP_SOCKETIO_BRIDGE_SOON
+                                 : NGX_HTTP_SOCKETIO_BRIDGE_TICK);
 }
 
 
-static void
+/*
+ * Not at once: after a reload those who are told to end hear of it one after
+ * the other, and it is better not to follow just before.
+ */
+
+void
+ngx_http_socketio_bridge_look(ngx_http_socketio_bridge_t *b)
+{
+    if (b->tick.timer_set) {
+        ngx_del_timer(&b->tick);
+    }
+
+    ngx_add_timer(&b->tick, NGX_HTTP_SOCKETIO_BRIDGE_SOON);
+}
+
+
+void
 ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
 {
     ngx_sio_hub_t       *hub;
@@ -291,7 +337,7 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
     if (ngx_sio_hub_addr_equal(holder, self)) {
 
         if (b->state != NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
-            ngx_http_socketio_bridge_serve(b);
+            ngx_http_socketio_bridge_serve(b, 1);
         }
 
         return;
@@ -316,12 +362,16 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
 
     if (holder.generation == 0 || !ngx_sio_hub_alive(hub, holder)) {
 
-        if (ngx_sio_bridge_take(b->kept, holder, self) == NGX_OK) {
-            ngx_http_socketio_bridge_serve(b);
+        if (!ngx_http_socketio_bridge_others(b)
+            && ngx_sio_bridge_take(b->kept, holder, self) == NGX_OK)
+        {
+            ngx_http_socketio_bridge_serve(b, 0);
         }
 
         return;
     }
+
+    b->orphaned = 0;
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING || b->leaving
         || !ngx_sio_bridge_leaves(b->kept, holder))
@@ -341,7 +391,38 @@ ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b)
 
         b->followed = holder;
         b->state = NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING;
+
+        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                      "this worker will serve the message queues of zone "
+                      "\"%V\" next", &b->worker->zone->name);
     }
+}
+
+
+/*
+ * Nobody serves: whether somebody else has followed, and so has what came since
+ * its mark.  It may be one that hangs.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_bridge_others(ngx_http_socketio_bridge_t *b)
+{
+    ngx_sio_hub_addr_t  successor;
+
+    successor = ngx_sio_bridge_successor(b->kept);
+
+    if (successor.generation == 0
+        || ngx_sio_hub_addr_equal(successor, ngx_sio_hub_self(b->worker->hub))
+        || !ngx_sio_hub_alive(b->worker->hub, successor))
+    {
+        return 0;
+    }
+
+    if (b->orphaned == 0) {
+        b->orphaned = ngx_current_msec ? ngx_current_msec : 1;
+    }
+
+    return ngx_current_msec - b->orphaned < NGX_HTTP_SOCKETIO_BRIDGE_GRACE;
 }
 
 
@@ -357,27 +438,31 @@ ngx_http_socketio_bridge_forgo(ngx_http_socketio_bridge_t *b)
 }
 
 
+/* handed: the one before goes on up to our mark, wherever it could be told */
+
 static void
-ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
+ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b,
+    ngx_uint_t handed)
 {
-    uint64_t                     ordinal;
-    ngx_uint_t                   i;
-    ngx_sio_hub_addr_t           self;
-    ngx_http_socketio_line_t    *line;
-    ngx_http_socketio_letter_t  *letter;
+    ngx_uint_t          i;
+    ngx_sio_hub_addr_t  self;
 
     self = ngx_sio_hub_self(b->worker->hub);
 
-    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_IDLE
-        && ngx_http_socketio_bridge_open(b) != NGX_OK)
-    {
-        /* the next tick tries again, here or elsewhere */
-        (void) ngx_sio_bridge_hand(b->kept, self);
-        return;
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_IDLE) {
+
+        if (ngx_http_socketio_bridge_open(b) != NGX_OK) {
+            /* the next tick tries again, here or elsewhere */
+            (void) ngx_sio_bridge_hand(b->kept, self);
+            return;
+        }
+
+        handed = 0;
     }
 
     b->state = NGX_HTTP_SOCKETIO_BRIDGE_SERVING;
     b->stopped = 0;
+    b->orphaned = 0;
     b->since = ngx_current_msec;
     b->ticked = ngx_time();
 
@@ -385,42 +470,55 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b)
 
     (void) ngx_sio_bridge_follow(b->kept, self, ngx_sio_hub_addr(0, 0));
 
-    if (b->leaving) {
-        ngx_sio_bridge_leaving(b->kept, self);
-    }
-
     for (i = 0; i < b->nlines; i++) {
-        line = &b->lines[i];
-
-        ordinal = line->kept->shipped;
-        line->next = ordinal + 1;
-        line->position = 0;
-        line->stage = 0;
-        line->stopped = 0;
-        line->kept->up = line->up;
-
-        if (!line->forwards) {
-            line->kept->speaks = 0;
-        }
-
-        while ((letter = ngx_http_socketio_letter_first(&line->held)) != NULL)
-        {
-            ngx_http_socketio_bridge_dispatch(line, &letter->pattern,
-                                              &letter->channel,
-                                              &letter->payload);
-            ngx_http_socketio_letter_drop(&line->held, letter);
-        }
-
-        if (line->up) {
-            ngx_http_socketio_cluster_alive(line, 1);
-        }
+        ngx_http_socketio_bridge_serve_line(&b->lines[i], handed);
     }
 
     ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                   "this worker serves the message queues of zone \"%V\"",
                   &b->worker->zone->name);
 
+    if (b->leaving) {
+        ngx_http_socketio_bridge_wants(b);
+    }
+
     ngx_http_socketio_bridge_wake(b);
+}
+
+
+static void
+ngx_http_socketio_bridge_serve_line(ngx_http_socketio_line_t *line,
+    ngx_uint_t handed)
+{
+    uint64_t                     ordinal;
+    ngx_http_socketio_letter_t  *letter;
+
+    ordinal = line->kept->shipped;
+    line->next = ordinal + 1;
+    line->position = 0;
+    line->stage = 0;
+    line->stopped = 0;
+    line->behind = handed && line->up && !line->marked;
+    line->kept->up = line->up;
+
+    if (!line->forwards) {
+        line->kept->speaks = 0;
+    }
+
+    while ((letter = ngx_http_socketio_letter_first(&line->held)) != NULL) {
+        ngx_http_socketio_bridge_dispatch(line, &letter->pattern,
+                                          &letter->channel, &letter->payload);
+        ngx_http_socketio_letter_drop(&line->held, letter);
+    }
+
+    if (line->spilled) {
+        line->kept->refused[NGX_HTTP_SOCKETIO_BRIDGE_ROOM] += line->spilled;
+        line->spilled = 0;
+    }
+
+    if (line->up) {
+        ngx_http_socketio_cluster_alive(line, 1);
+    }
 }
 
 
@@ -447,10 +545,11 @@ ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b)
 
 /*
  * The holder goes on until its follower's mark has come on every line, and the
- * broker has confirmed everything; a follower that died is waited for no more.
+ * broker has confirmed everything.  What comes behind the mark is held in both:
+ * a follower that dies is waited for no more, and nothing is missing.
  */
 
-static void
+void
 ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
 {
     ngx_uint_t             i, pending;
@@ -462,13 +561,11 @@ ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
     if (successor.generation == 0
         || !ngx_sio_hub_alive(b->worker->hub, successor))
     {
-        for (i = 0; i < b->nlines; i++) {
-            b->lines[i].stopped = 0;
-        }
-
-        b->stopped = 0;
+        ngx_http_socketio_bridge_followed(b, ngx_sio_hub_addr(0, 0));
         return;
     }
+
+    ngx_http_socketio_bridge_followed(b, successor);
 
     pending = 0;
 
@@ -483,11 +580,13 @@ ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
         }
 
         ngx_sio_queue_stat(b->lines[i].queue, &stat);
-        pending += stat.pending;
+        pending += stat.pending + b->lines[i].stage;
     }
 
     if (b->stopped == 0) {
         b->stopped = ngx_current_msec ? ngx_current_msec : 1;
+
+        ngx_http_socketio_bridge_look(b);
     }
 
     pending += ngx_http_socketio_remote_busy(b->remote);
@@ -496,6 +595,45 @@ ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
         || ngx_current_msec - b->stopped > NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE)
     {
         ngx_http_socketio_bridge_leave(b);
+    }
+}
+
+
+/*
+ * The marks that lines have stopped at were those of one who has died.  The next
+ * one's may be in what is held since.
+ */
+
+void
+ngx_http_socketio_bridge_followed(ngx_http_socketio_bridge_t *b,
+    ngx_sio_hub_addr_t follower)
+{
+    ngx_uint_t                   i;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_letter_t  *letter;
+
+    if (ngx_sio_hub_addr_equal(follower, b->follower)) {
+        return;
+    }
+
+    b->follower = follower;
+    b->stopped = 0;
+
+    for (i = 0; i < b->nlines; i++) {
+        line = &b->lines[i];
+
+        for (line->stopped = 0; !line->stopped; /* void */ ) {
+
+            letter = ngx_http_socketio_letter_first(&line->held);
+            if (letter == NULL) {
+                break;
+            }
+
+            ngx_http_socketio_bridge_dispatch(line, &letter->pattern,
+                                              &letter->channel,
+                                              &letter->payload);
+            ngx_http_socketio_letter_drop(&line->held, letter);
+        }
     }
 }
 
@@ -601,6 +739,9 @@ ngx_http_socketio_bridge_close(ngx_http_socketio_bridge_t *b)
 {
     ngx_uint_t                 i;
     ngx_http_socketio_line_t  *line;
+
+    b->stopped = 0;
+    b->follower = ngx_sio_hub_addr(0, 0);
 
     ngx_http_socketio_remote_clear(b->remote);
 
@@ -774,7 +915,11 @@ ngx_http_socketio_bridge_up(ngx_sio_queue_t *q)
     line->spoken = ngx_current_msec;
 
     if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
-        ngx_http_socketio_cluster_mark(line);
+
+        if (!line->marked) {
+            ngx_http_socketio_cluster_mark(line);
+        }
+
         return;
     }
 
@@ -792,20 +937,32 @@ ngx_http_socketio_bridge_up(ngx_sio_queue_t *q)
 }
 
 
+/*
+ * A mark that has come holds, whatever becomes of the connection then.  One that
+ * has not may be missed now by the holder, but not by the follower: from here
+ * on it is the only one who takes what comes, so that nothing is taken twice.
+ */
+
 static void
 ngx_http_socketio_bridge_lost(ngx_sio_queue_t *q)
 {
-    ngx_http_socketio_line_t  *line;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_bridge_t  *b;
 
     line = ngx_sio_queue_data(q);
+    b = line->bridge;
 
     line->up = 0;
-    line->marked = 0;
+    line->behind = 0;
     ngx_memzero(line->heard, sizeof(line->heard));
 
-    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
         line->kept->up = 0;
         line->kept->speaks = 0;
+
+        if (b->follower.generation) {
+            line->stopped = 1;
+        }
     }
 }
 
@@ -814,20 +971,50 @@ static void
 ngx_http_socketio_bridge_received(ngx_sio_queue_t *q, ngx_str_t *pattern,
     ngx_str_t *channel, ngx_str_t *payload)
 {
-    ngx_http_socketio_line_t  *line;
+    ngx_http_socketio_line_t    *line;
+    ngx_http_socketio_bridge_t  *b;
 
     line = ngx_sio_queue_data(q);
+    b = line->bridge;
 
-    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING
-        && line->marked)
+    if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_FOLLOWING) {
+
+        if (line->marked) {
+            ngx_http_socketio_bridge_hold(line, pattern, channel, payload);
+            return;
+        }
+
+    } else if (!ngx_sio_hub_addr_equal(ngx_sio_bridge_holder(b->kept),
+                                       ngx_sio_hub_self(b->worker->hub)))
     {
-        (void) ngx_http_socketio_letter_insert(&line->held,
-                                               NGX_HTTP_SOCKETIO_BRIDGE_HELD,
-                                               pattern, channel, payload, 1);
+        /* it was declared lost, and another one takes this */
+        return;
+
+    } else if (line->stopped) {
+        line->echoed = ngx_current_msec;
+        ngx_http_socketio_bridge_hold(line, pattern, channel, payload);
         return;
     }
 
     ngx_http_socketio_bridge_dispatch(line, pattern, channel, payload);
+}
+
+
+static void
+ngx_http_socketio_bridge_hold(ngx_http_socketio_line_t *line,
+    ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload)
+{
+    if (ngx_http_socketio_letter_insert(&line->held,
+                                        NGX_HTTP_SOCKETIO_BRIDGE_HELD,
+                                        pattern, channel, payload, 1)
+        != NGX_OK
+        && line->spilled++ == 0)
+    {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "message queue %V: messages that wait for another "
+                      "worker to serve it take more than %d octets",
+                      &line->conf->url.shown, NGX_HTTP_SOCKETIO_BRIDGE_HELD);
+    }
 }
 
 
@@ -837,10 +1024,6 @@ static void
 ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
     ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload)
 {
-    if (line->stopped) {
-        return;
-    }
-
     if ((channel->len == line->all.len
          && ngx_memcmp(channel->data, line->all.data, channel->len) == 0)
         || (channel->len == line->own.len
@@ -850,7 +1033,7 @@ ngx_http_socketio_bridge_dispatch(ngx_http_socketio_line_t *line,
         return;
     }
 
-    if (line->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+    if (ngx_http_socketio_bridge_takes(line)) {
         line->conf->format->message(line, pattern, channel, payload);
     }
 }

@@ -16,7 +16,8 @@
  *
  * A follower subscribes first and publishes a mark, which both read in the
  * same order as everything else: the old one goes on up to it, the new one
- * begins behind it.  So a message is neither lost nor taken twice.
+ * begins behind it.  So a message is neither lost nor taken twice.  Both hold
+ * what is behind the mark until the lease is handed, or one of them has died.
  */
 
 
@@ -126,7 +127,7 @@ struct ngx_http_socketio_line_s {
     ngx_uint_t                          stage;     /* messages of it that went
                                                       out */
     ngx_http_socketio_letter_box_t      outbox;    /* before all that */
-    ngx_http_socketio_letter_box_t      held;      /* read while following */
+    ngx_http_socketio_letter_box_t      held;      /* read behind a mark */
     ngx_http_socketio_letter_box_t      delayed;   /* for hosts that may not
                                                       listen yet; the pattern
                                                       is the host's id */
@@ -145,10 +146,15 @@ struct ngx_http_socketio_line_s {
 
     uint64_t                            oversized; /* refused by the queue */
     time_t                              warned;    /* of refused messages */
+    uint64_t                            spilled;   /* that "held" had no room
+                                                      for */
 
     unsigned                            forwards:1; /* can speak for others */
     unsigned                            up:1;
     unsigned                            marked:1;  /* our mark has come */
+    unsigned                            behind:1;  /* we serve, and it has not:
+                                                      what is before it was for
+                                                      the one before us */
     unsigned                            stopped:1; /* the follower's has */
 };
 
@@ -168,7 +174,13 @@ struct ngx_http_socketio_bridge_s {
     ngx_event_t                         pump;      /* posted when there is to
                                                       be sent */
     ngx_event_t                         tick;
-    ngx_msec_t                          stopped;   /* since when all are */
+    ngx_sio_hub_addr_t                  follower;  /* whose marks stop lines,
+                                                      while leaving */
+    ngx_msec_t                          stopped;   /* since when all are; 0: not
+                                                      all are */
+    ngx_msec_t                          orphaned;  /* since when nobody serves,
+                                                      as seen here; 0: someone
+                                                      does */
     ngx_msec_t                          asked[NGX_SIO_BRIDGE_PEERS];
                                                    /* RESEND, when */
     ngx_msec_t                          since;     /* leaving */
@@ -185,7 +197,18 @@ ngx_http_socketio_bridge_t *ngx_http_socketio_bridge_create(
     ngx_http_socketio_worker_t *w);
 void ngx_http_socketio_bridge_destroy(ngx_http_socketio_bridge_t *b);
 
-/* There is an entry to be shipped. */
+/* Who serves has changed; it wants to leave, so it is worth a look soon. */
+void ngx_http_socketio_bridge_elect(ngx_http_socketio_bridge_t *b);
+void ngx_http_socketio_bridge_look(ngx_http_socketio_bridge_t *b);
+
+/*
+ * In a bridge that leaves: a mark of this follower has come, or none
+ * (generation 0) follows any more.
+ */
+void ngx_http_socketio_bridge_followed(ngx_http_socketio_bridge_t *b,
+    ngx_sio_hub_addr_t follower);
+
+/* There is an entry to be shipped, or what is waited for may have come. */
 void ngx_http_socketio_bridge_wake(ngx_http_socketio_bridge_t *b);
 
 /* A worker has died; this one wants to finish. */
@@ -226,6 +249,11 @@ void ngx_http_socketio_bridge_met(ngx_http_socketio_line_t *line,
  */
 ngx_http_socketio_line_t *ngx_http_socketio_bridge_line(
     ngx_http_socketio_bridge_t *b, u_char *host);
+
+/* Whether what comes by this line now is for this worker. */
+#define ngx_http_socketio_bridge_takes(line)                                  \
+    ((line)->bridge->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING                \
+     && !(line)->behind)
 
 /* Whether all lines are up; in the bridge. */
 ngx_uint_t ngx_http_socketio_bridge_whole(ngx_http_socketio_bridge_t *b);

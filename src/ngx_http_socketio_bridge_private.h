@@ -19,6 +19,9 @@
 /* Ships what lines have room for; posted by ngx_http_socketio_bridge_wake(). */
 void ngx_http_socketio_bridge_pumps(ngx_event_t *ev);
 
+/* While leaving: hands the lease over as soon as it can be. */
+void ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b);
+
 /*
  * Sends what waits for a host that is heard now, and forgets who has gone;
  * heard may be NULL.

@@ -150,12 +150,16 @@ ngx_http_socketio_bridge_pumps(ngx_event_t *ev)
         line = &b->lines[i];
 
         if (line->up && ngx_http_socketio_bridge_post(line) == NGX_OK
-            && !line->stopped
+            && (!line->stopped || line->stage)
             && ngx_http_socketio_bridge_ship(line) == NGX_OK
             && !ev->posted)
         {
             ngx_post_event(ev, &ngx_posted_next_events);
         }
+    }
+
+    if (b->leaving && b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
+        ngx_http_socketio_bridge_keep(b);
     }
 }
 
@@ -229,6 +233,11 @@ ngx_http_socketio_bridge_ship(ngx_http_socketio_line_t *line)
 
         line->next++;
         line->stage = 0;
+
+        if (line->stopped) {
+            /* the rest is the follower's */
+            return NGX_DONE;
+        }
     }
 
     return NGX_OK;

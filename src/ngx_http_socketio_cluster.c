@@ -126,7 +126,7 @@ ngx_http_socketio_cluster_message(ngx_http_socketio_line_t *line,
         return;
     }
 
-    if (line->bridge->state != NGX_HTTP_SOCKETIO_BRIDGE_SERVING
+    if (!ngx_http_socketio_bridge_takes(line)
         || (ngx_memcmp(head.to, self, NGX_SIO_BRIDGE_ID) != 0
             && ngx_memcmp(head.to, all, NGX_SIO_BRIDGE_ID) != 0))
     {
@@ -215,12 +215,15 @@ ngx_http_socketio_cluster_own(ngx_http_socketio_line_t *line,
                                ngx_sio_hub_self(b->worker->hub)))
     {
         line->marked = 1;
+        line->behind = 0;
 
     } else if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING && b->leaving
                && ngx_sio_hub_addr_equal(follower,
                                          ngx_sio_bridge_successor(b->kept)))
     {
+        ngx_http_socketio_bridge_followed(b, follower);
         line->stopped = 1;
+        ngx_http_socketio_bridge_wake(b);
     }
 }
 

@@ -328,6 +328,19 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
     case NGX_HTTP_SOCKETIO_HANDED:
         ngx_http_socketio_park_pass(w, e->from,
                             ngx_sio_bridge_holder(ngx_sio_hub_bridge(w->hub)));
+
+        if (w->bridge != NULL) {
+            ngx_http_socketio_bridge_elect(w->bridge);
+        }
+
+        break;
+
+    case NGX_HTTP_SOCKETIO_LEAVING:
+
+        if (w->bridge != NULL) {
+            ngx_http_socketio_bridge_look(w->bridge);
+        }
+
         break;
 
     default:

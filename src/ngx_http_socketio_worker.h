@@ -41,8 +41,10 @@ typedef enum {
                                       RESULT it has to expect */
     NGX_HTTP_SOCKETIO_RELEASE,     /* to the owner: a GET was answered without
                                       it, with nothing */
-    NGX_HTTP_SOCKETIO_HANDED       /* to all: the sender serves the queues no
+    NGX_HTTP_SOCKETIO_HANDED,      /* to all: the sender serves the queues no
                                       more, somebody else does */
+    NGX_HTTP_SOCKETIO_LEAVING      /* to all: the sender serves the queues, and
+                                      wants somebody to follow */
 } ngx_http_socketio_entry_e;
 
 
