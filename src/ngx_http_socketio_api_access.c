@@ -73,7 +73,20 @@ ngx_http_socketio_api_admit(ngx_http_socketio_api_call_t *call)
     }
 
     if (ngx_http_socketio_api_protected(r)) {
-        return NGX_OK;
+
+        /*
+         * An address, a password or a certificate is shown by the browser of
+         * somebody who looks at a page of somebody else; a key is not.
+         */
+
+        if (!ngx_http_socketio_cors_foreign(r, lcf)) {
+            return NGX_OK;
+        }
+
+        ngx_http_socketio_api_fail(call, NGX_HTTP_FORBIDDEN, "forbidden",
+                                   "a page of another site may not call "
+                                   "without a key");
+        return NGX_DECLINED;
     }
 
     /* an open door is told about once, not to everybody who tries it */

@@ -66,6 +66,23 @@ ngx_http_socketio_cors(ngx_http_request_t *r,
 }
 
 
+ngx_uint_t
+ngx_http_socketio_cors_foreign(ngx_http_request_t *r,
+    ngx_http_socketio_loc_conf_t *lcf)
+{
+    ngx_uint_t                n;
+    ngx_http_socketio_cors_t  co;
+
+    co.r = r;
+    co.lcf = lcf;
+
+    n = ngx_http_socketio_cors_find(r, "origin", &co.origin);
+
+    return n > 1 || (n == 1 && co.origin.len
+                     && !ngx_http_socketio_cors_same(&co));
+}
+
+
 static ngx_uint_t
 ngx_http_socketio_cors_allowed(ngx_http_socketio_cors_t *co)
 {

@@ -196,6 +196,10 @@ ngx_uint_t ngx_http_socketio_namespace_allowed(ngx_array_t *namespaces,
 ngx_int_t ngx_http_socketio_cors(ngx_http_request_t *r,
     ngx_http_socketio_loc_conf_t *lcf);
 
+/* Whether a page of another site has made its browser send this. */
+ngx_uint_t ngx_http_socketio_cors_foreign(ngx_http_request_t *r,
+    ngx_http_socketio_loc_conf_t *lcf);
+
 
 /* content handlers, each in a file of its own */
 

@@ -332,6 +332,40 @@ subtest 'a verified certificate protects, too' => sub {
 };
 
 
+# From an address that may call, with a type that needs no preflight.
+
+subtest 'browsers that pages of others have told to call' => sub {
+    my $body = '{"event":"a"}';
+    my $own = 'http://127.0.0.1:' . $nginx->port('open');
+    my $auth = 'Basic ' . encode_base64('user:secret', '');
+
+    for my $location (qw(allow basic request any)) {
+        my @headers = ('Content-Type' => 'text/plain',
+                       Authorization  => $auth);
+
+        for my $origin ('http://evil.example', 'null', "$own.evil.example",
+                        'https' . substr $own, 4)
+        {
+            my $r = $open->post("/$location/emit", $body, @headers,
+                                Origin => $origin);
+
+            is($r->{status}, 403, "$location, $origin");
+            is(error_code($r), 'forbidden', 'code');
+        }
+
+        is($open->post("/$location/emit", $body, @headers, Origin => $own)
+           ->{status}, 200, "$location, a page of this server");
+        is($open->post("/$location/emit", $body, @headers, Origin => $own,
+                       Origin => 'http://evil.example')->{status}, 403,
+           "$location, two of them");
+    }
+
+    is($open->post('/keys/emit', $body, Authorization => 'Bearer first',
+                   Origin => 'http://evil.example')->{status}, 200,
+       'a key is not sent by itself');
+};
+
+
 subtest 'keys' => sub {
     for my $case (
         [ 200 ],
