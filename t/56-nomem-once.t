@@ -74,6 +74,7 @@ sub start {
             }
 
             location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+            location = /status { socketio_status; }
 CONF
         %option,
     )->start;
@@ -102,8 +103,18 @@ sub still_there {
 }
 
 
+# Webhooks that the backend has not answered yet.
+
+sub under_way {
+    my $status = eval { $http[3]->get('/status')->json } // return 0;
+
+    return $status->{webhooks}{pending}{in_flight};
+}
+
+
 # What has failed is never going to come, and nobody is to wait for it.  But
-# what does come is there when others have asked, and were answered, thrice.
+# what does come is there when the backend has answered, and others have asked,
+# and were answered, thrice.
 
 sub soon {
     my ($condition) = @_;
@@ -116,7 +127,7 @@ sub soon {
 
         return $value if $value;
 
-        if ($nomem->failed) {
+        if ($nomem->failed && !under_way()) {
             return undef if ++$asked > 3;
             still_there();
         }
