@@ -267,6 +267,8 @@ ngx_http_socketio_origin_restore(ngx_str_t *saved, void **srv_conf,
     o->srv_conf = srv_conf;
     o->loc_conf = loc_conf;
     o->refs = 1;
+    o->left = 0;        /* those stay where they are told of */
+    o->crowded = 0;
     o->head = head;
 
     ngx_memcpy(ngx_http_socketio_origin_data(o),

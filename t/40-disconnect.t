@@ -21,8 +21,10 @@ use Time::HiRes qw(sleep);
 
 my $backend = SIO::Backend->new->start;
 
+# What malloc() gives is not zero.
 my $nginx = SIO::Nginx->new(
     workers => 4,
+    env     => { MALLOC_PERTURB_ => 165 },
     main    => 'worker_shutdown_timeout 1s;',
     backend => $backend,
     server  => <<'EOS',
@@ -379,6 +381,14 @@ subtest 'sockets that have moved' => sub {
 
     $client->disconnect;
     is(reason_of($client->sid), 'transport close', 'an end at the new worker');
+
+    $client = moved(@workers[ 0, 1 ]);
+    $client->join('/chat');
+    $client->leave('/chat');
+    $client->emit('behind it');
+    ok($backend->wait(1, 20, event => 'behind it') > 0,
+       'who leaves a namespace there is still read');
+    $client->disconnect;
 
     $client = moved(@workers[ 2, 1 ]);
     $nginx->kill_worker('KILL', $workers[1]);
