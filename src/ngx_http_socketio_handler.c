@@ -85,6 +85,8 @@ static void ngx_http_socketio_handler_route(ngx_http_socketio_exchange_t *x,
     ngx_uint_t kind, ngx_str_t *body);
 static void ngx_http_socketio_handler_left(void *data);
 static void ngx_http_socketio_handler_abort(ngx_http_socketio_exchange_t *x);
+static ngx_uint_t ngx_http_socketio_handler_kept(
+    ngx_http_socketio_exchange_t *x);
 static void ngx_http_socketio_handler_timeout(ngx_event_t *ev);
 static void ngx_http_socketio_handler_answer(ngx_http_socketio_parked_t *p,
     ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
@@ -901,6 +903,21 @@ ngx_http_socketio_handler_abort(ngx_http_socketio_exchange_t *x)
 
 
 /*
+ * A POST is answered when all of it was read, which may take any time where
+ * the client has to wait for its backend, or sends faster than it may.
+ */
+
+static ngx_uint_t
+ngx_http_socketio_handler_kept(ngx_http_socketio_exchange_t *x)
+{
+    return x->request->method == NGX_HTTP_POST
+           && !x->abort
+           && x->parked->host == 0
+           && ngx_sio_hub_alive(x->worker->hub, x->parked->owner);
+}
+
+
+/*
  * The owner is stopped, or its answer was lost.  A session that has a poll of
  * ours must not go on: what it will answer to it reaches nobody.
  */
@@ -916,6 +933,11 @@ ngx_http_socketio_handler_timeout(ngx_event_t *ev)
     x = ev->data;
     r = x->request;
     c = r->connection;
+
+    if (ngx_http_socketio_handler_kept(x)) {
+        ngx_add_timer(ev, NGX_HTTP_SOCKETIO_HANDLER_SLACK);
+        return;
+    }
 
     ngx_log_error(NGX_LOG_WARN, c->log, 0,
                   "socketio: the owner of the session does not answer");

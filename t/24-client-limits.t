@@ -111,6 +111,20 @@ sub heard {
 }
 
 
+sub slow {
+    my ($worker) = @_;
+
+    my ($first) = $nginx->workers;
+    my $eio = SIO::EIO->open(http => $nginx->connect_to($first),
+                             path => '/restless/');
+
+    return $nginx->connect_to($worker, timeout => 40)->start(
+        'POST', $eio->url('polling'),
+        headers => [ 'Content-Type' => 'text/plain' ],
+        body    => $eio->encode('40', map { qq(42["slow",$_]) } 1 .. 14));
+}
+
+
 # All of them, in order, and not before their time.
 
 sub is_paced {
@@ -171,6 +185,12 @@ subtest 'rate' => sub {
 };
 
 
+# Read for longer than any answer is waited for from a worker that may have
+# died: two heartbeats and ten seconds.  Two sessions of a worker, one that has
+# it read by that worker, one by another.
+my @slow = map { slow($_) } ($nginx->workers)[0, 1];
+
+
 # The rate is one of the connection, whichever worker it goes to.
 
 subtest 'rate and upgrade' => sub {
@@ -208,6 +228,16 @@ subtest 'rate and heartbeat' => sub {
 
     ok(!$client->eio->{ws}{closed},
        'it is not closed for the pongs that were not read');
+};
+
+
+subtest 'rate, and a POST that takes its time' => sub {
+    for my $post (@slow) {
+        is(($post->wait(40) // {})->{body}, 'ok', 'is answered in the end');
+    }
+
+    unlike($nginx->log, qr/the owner of the session does not answer/,
+           'nobody is suspected');
 };
 
 
