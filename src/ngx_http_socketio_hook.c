@@ -531,16 +531,23 @@ ngx_http_socketio_hook_start(ngx_http_socketio_hook_t *hook)
 static ngx_int_t
 ngx_http_socketio_hook_post(ngx_http_socketio_hook_t *hook)
 {
+    ngx_int_t                      rc;
     ngx_str_t                      uri;
+    ngx_http_socketio_ctx_t       *ctx;
     ngx_http_socketio_loc_conf_t  *lcf;
 
     lcf = ngx_http_socketio_hook_lcf(hook);
+    ctx = hook->ctx;
 
-    if (ngx_http_complex_value(hook->request->main, lcf->webhook, &uri)
-        != NGX_OK)
-    {
+    ctx->in_uri = 1;
+    rc = ngx_http_complex_value(hook->request->main, lcf->webhook, &uri);
+    ctx->in_uri = 0;
+
+    if (rc != NGX_OK) {
         return NGX_ERROR;
     }
+
+    hook->request->chosen = (lcf->webhook->lengths != NULL);
 
     if (ngx_http_socketio_hook_headers(hook, lcf->webhook_secrets) != NGX_OK) {
         return NGX_ERROR;

@@ -167,6 +167,7 @@ typedef struct {
     uint64_t                      packets_in;
     uint64_t                      packets_out;
     unsigned                      counted:1;   /* packets_* are meant */
+    unsigned                      in_uri:1;    /* they become parts of one */
 } ngx_http_socketio_ctx_t;
 
 

@@ -9,6 +9,7 @@ static ngx_pool_t *ngx_http_socketio_request_pool(size_t size,
 static void ngx_http_socketio_request_pool_free(ngx_pool_t *pool);
 static void ngx_http_socketio_request_connect(ngx_http_socketio_request_t *rq,
     ngx_http_socketio_origin_t *o);
+static ngx_uint_t ngx_http_socketio_request_leaves(ngx_str_t *path);
 static ngx_int_t ngx_http_socketio_request_post(
     ngx_http_socketio_request_t *rq, ngx_str_t *uri, ngx_str_t *args,
     ngx_str_t *body);
@@ -23,6 +24,8 @@ static void ngx_http_socketio_request_free(ngx_http_socketio_request_t *rq);
 static void ngx_http_socketio_request_event(ngx_event_t *ev);
 static u_char *ngx_http_socketio_request_log_error(ngx_log_t *log, u_char *buf,
     size_t len);
+static u_char *ngx_http_socketio_request_log_uri(u_char *p, u_char *last,
+    ngx_str_t *uri);
 
 
 /* pools that are kept for the next requests */
@@ -121,7 +124,7 @@ ngx_http_socketio_request_run(ngx_http_socketio_request_t *rq, ngx_str_t *uri,
 {
     ngx_int_t            rc;
     ngx_str_t            path, args;
-    ngx_uint_t           flags;
+    ngx_uint_t           flags, level;
     ngx_http_request_t  *r;
 
     r = rq->main;
@@ -135,9 +138,17 @@ ngx_http_socketio_request_run(ngx_http_socketio_request_t *rq, ngx_str_t *uri,
 
     path = *uri;
     ngx_str_null(&args);
-    flags = NGX_HTTP_LOG_UNSAFE;
+    flags = 0;
 
-    if (ngx_http_parse_unsafe_uri(r, &path, &args, &flags) != NGX_OK) {
+    if (ngx_http_parse_unsafe_uri(r, &path, &args, &flags) != NGX_OK
+        || ngx_http_socketio_request_leaves(&path))
+    {
+        /* nginx's own line would show it decoded, with line feeds and all */
+
+        level = rq->chosen ? NGX_LOG_INFO : NGX_LOG_ERR;
+
+        ngx_log_error(level, &rq->log, 0,
+                      "socketio_webhook \"%V\" is an unsafe URI", uri);
         return NGX_DECLINED;
     }
 
@@ -480,6 +491,16 @@ ngx_http_socketio_request_connect(ngx_http_socketio_request_t *rq,
 }
 
 
+/* Whether it ends with "/..", which nginx does not see before arguments. */
+
+static ngx_uint_t
+ngx_http_socketio_request_leaves(ngx_str_t *path)
+{
+    return path->len >= 3
+           && ngx_memcmp(path->data + path->len - 3, "/..", 3) == 0;
+}
+
+
 static ngx_int_t
 ngx_http_socketio_request_post(ngx_http_socketio_request_t *rq,
     ngx_str_t *uri, ngx_str_t *args, ngx_str_t *body)
@@ -788,7 +809,9 @@ ngx_http_socketio_request_log_error(ngx_log_t *log, u_char *buf, size_t len)
     p = ngx_slprintf(p, last, ", server: %V", &cscf->server_name);
 
     if (rq->sub) {
-        p = ngx_slprintf(p, last, ", webhook: \"%V\"", &rq->sub->uri);
+        p = ngx_slprintf(p, last, ", webhook: \"");
+        p = ngx_http_socketio_request_log_uri(p, last, &rq->sub->uri);
+        p = ngx_slprintf(p, last, "\"");
 
         u = rq->sub->upstream;
 
@@ -804,6 +827,24 @@ ngx_http_socketio_request_log_error(ngx_log_t *log, u_char *buf, size_t len)
 
     if (rq->log_handler) {
         p = rq->log_handler(rq->data, p, last - p);
+    }
+
+    return p;
+}
+
+
+/* It is decoded, so it may hold line feeds, which a client has put there. */
+
+static u_char *
+ngx_http_socketio_request_log_uri(u_char *p, u_char *last, ngx_str_t *uri)
+{
+    size_t  i;
+    u_char  ch;
+
+    for (i = 0; i < uri->len && p < last; i++) {
+        ch = uri->data[i];
+
+        *p++ = ngx_http_socketio_control(ch) ? '?' : ch;
     }
 
     return p;

@@ -56,6 +56,8 @@ struct ngx_http_socketio_request_s {
     unsigned                           again:1;  /* by the owner: what is stale
                                                     will be repeated, which is
                                                     better than an error_page */
+    unsigned                           chosen:1;  /* by the owner: a client may
+                                                     have a part in the URI */
 };
 
 

@@ -4,7 +4,9 @@
 static ngx_int_t ngx_http_socketio_variables_text(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_socketio_variables_escape(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v);
+    ngx_http_variable_value_t *v, ngx_uint_t in_uri);
+static ngx_uint_t ngx_http_socketio_variables_unfit(u_char ch,
+    ngx_uint_t in_uri);
 static ngx_int_t ngx_http_socketio_variables_count(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
@@ -106,19 +108,20 @@ ngx_http_socketio_variables_text(ngx_http_request_t *r,
     v->not_found = 0;
     v->data = text->data;
 
-    return ngx_http_socketio_variables_escape(r, v);
+    return ngx_http_socketio_variables_escape(r, v, ctx->in_uri);
 }
 
 
 /*
  * An event is named by the client, who may put a line feed into the name: in
- * a proxy_set_header it would begin a header of the client's own choice.
- * Control characters show as %XX, everything else as it is.
+ * a proxy_set_header it would begin a header of the client's own choice, as a
+ * question mark in a URI begins arguments.  These show as %XX, everything else
+ * as it is.
  */
 
 static ngx_int_t
 ngx_http_socketio_variables_escape(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v)
+    ngx_http_variable_value_t *v, ngx_uint_t in_uri)
 {
     u_char      *p, *last, *dst;
     ngx_uint_t   n;
@@ -127,7 +130,7 @@ ngx_http_socketio_variables_escape(ngx_http_request_t *r,
     last = v->data + v->len;
 
     for (p = v->data; p < last; p++) {
-        if (ngx_http_socketio_control(*p)) {
+        if (ngx_http_socketio_variables_unfit(*p, in_uri)) {
             n++;
         }
     }
@@ -145,7 +148,7 @@ ngx_http_socketio_variables_escape(ngx_http_request_t *r,
     v->data = dst;
 
     while (p < last) {
-        if (ngx_http_socketio_control(*p)) {
+        if (ngx_http_socketio_variables_unfit(*p, in_uri)) {
             dst = ngx_sprintf(dst, "%%%02Xd", (ngx_uint_t) *p++);
 
         } else {
@@ -156,6 +159,14 @@ ngx_http_socketio_variables_escape(ngx_http_request_t *r,
     v->len = dst - v->data;
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_socketio_variables_unfit(u_char ch, ngx_uint_t in_uri)
+{
+    return ngx_http_socketio_control(ch)
+           || (in_uri && (ch == '?' || ch == '%'));
 }
 
 

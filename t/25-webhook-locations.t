@@ -71,6 +71,13 @@ EOS
         location /mapped/ { socketio; socketio_webhook $by_event; }
         location /header/ { socketio; socketio_webhook /_hook/$tenant_of; }
 
+        location /named/ {
+            socketio;
+            socketio_webhook /_named/$socketio_event?type=$socketio_type;
+        }
+
+        location /_named/ { internal; proxy_pass http://app/named/; }
+
         location /if/ {
             socketio;
             socketio_webhook /_hook/plain;
@@ -326,6 +333,56 @@ subtest 'variables of the webhook' => sub {
 
     $client = client('/if/', query => 'beta=1');
     is(paths($backend, $client->sid), '/_hook/beta', 'and with it');
+    ends($client);
+};
+
+
+subtest 'names of events in a URI' => sub {
+    my $client = client('/named/');
+    my $mark = $nginx->mark;
+
+    for my $case (
+        [ 'plain'        => 'plain' ],
+        [ 'a?type=admin' => 'a%3Ftype=admin' ],
+        [ 'a&type=admin' => 'a&type=admin' ],
+        [ 'a#b'          => 'a%23b' ],
+        [ 'a%3Fb'        => 'a%253Fb' ],
+        [ '%2e%2e/b'     => '%252e%252e/b' ],
+        [ '%00'          => '%2500' ],
+        [ "a\nb"         => 'a%0Ab' ],
+        [ "..\nb"        => '..%0Ab' ],
+
+        # those that lead out of the location are lost
+        [ '../b' ],
+        [ 'a/../../b' ],
+        [ '..' ],
+        [ "\0" ],
+    ) {
+        my ($name, $path) = @$case;
+        my $shown = $name =~ s/[^ -~]/?/gr;
+
+        $backend->clear;
+        $client->emit($name);
+        $client->emit('next');
+        ok($backend->wait(1, 5, path => '/named/next'), "$shown, the next");
+
+        is(paths($backend, $client->sid),
+           join(' ', map { "/named/$_?type=event" } $path // (), 'next'),
+           $shown);
+    }
+
+    my $log = substr $nginx->log, $mark;
+
+    unlike($log, qr/\[(?:warn|error)\]/, 'which is the business of no operator');
+    like($log, qr{\[info\] .*"/_named/\.\.\?type=event" is an unsafe URI},
+         'who may look for it');
+
+    $backend->on({ event => "a\nforged" }, { close => 'reset' });
+    $client->emit("a\nforged");
+    ok($nginx->wait_log(qr{\[error\] .*webhook: "/_named/a\?forged"}, 5, $mark),
+       'a webhook that fails is logged');
+    unlike($nginx->log, qr/^forged/m, 'clients write no lines of their own');
+
     ends($client);
 };
 
