@@ -31,6 +31,19 @@ my %python = (
 my %dialect = (pickle => 'pickle', json => '5.16');
 
 
+# What a script imports is looked for beside it first.
+
+for my $kind (sort keys %python) {
+    my $r = SIO::Proc->run([ $python{$kind}, '-c',
+        'import os, sys; print(*(sys.stdlib_module_names'
+        . ' & {n[:-3] for n in os.listdir(sys.argv[1])}))',
+        root() . '/t/client' ]);
+
+    is($r->{out}, "\n", "no script is in the way of Python's own, $kind")
+        or diag $r->{err};
+}
+
+
 sub python {
     my ($kind, @args) = @_;
 

@@ -183,7 +183,7 @@ sub wait_for_follower {
 sub emitter {
     my ($redis) = @_;
 
-    my $emitter = SIO::Proc->python('numbers.py', $redis->url, 'test');
+    my $emitter = SIO::Proc->python('teller.py', $redis->url, 'test');
 
     $emitter->line(30 * scale()) // BAIL_OUT($emitter->stderr);
 

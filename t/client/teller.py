@@ -1,6 +1,6 @@
 """An emitter that tells numbers as fast as it can, from 1.
 
-    numbers.py <redis url> <channel>
+    teller.py <redis url> <channel>
 
 It says when it has begun.  Whatever it reads is the end; then it says how many
 they were.
