@@ -326,6 +326,21 @@ subtest 'in and out, and the backend does not answer' => sub {
 };
 
 
+# Each counts with what it takes, not with its 36 octets.
+
+subtest 'short answers that nobody takes' => sub {
+    my $n = 100;
+    my @sessions = map { SIO::EIO->open(port => $nginx->port) } 1 .. $n;
+    my $memory = memory();
+
+    for my $session (@sessions) {
+        $session->post_raw(join "\x1e", '40', ('40/x,') x 1200);
+    }
+
+    grows_less($memory, memory(), $n * 64 + 4096, 'no more than they may');
+};
+
+
 subtest 'rooms' => sub {
     my $flood = flood('/many/');
     my $before = descriptors();

@@ -81,6 +81,13 @@ ngx_sio_msg_text(const void *text, size_t len)
 }
 
 
+void
+ngx_sio_msg_alone(ngx_sio_msg_t *msg)
+{
+    msg->size += sizeof(ngx_sio_msg_t) + NGX_SIO_WS_MAX_HEADER;
+}
+
+
 ngx_sio_msg_t *
 ngx_sio_msg_ref(ngx_sio_msg_t *msg)
 {

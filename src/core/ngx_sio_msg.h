@@ -58,6 +58,12 @@ ngx_sio_msg_t *ngx_sio_msg_create(size_t text_len, ngx_str_t *attachments,
 /* The same with the text copied. */
 ngx_sio_msg_t *ngx_sio_msg_text(const void *text, size_t len);
 
+/*
+ * It goes into one queue alone, where all of its memory counts, not just its
+ * octets: a client may provoke many that are short.  Before it is queued.
+ */
+void ngx_sio_msg_alone(ngx_sio_msg_t *msg);
+
 ngx_sio_msg_t *ngx_sio_msg_ref(ngx_sio_msg_t *msg);
 void ngx_sio_msg_unref(ngx_sio_msg_t *msg);
 

@@ -722,6 +722,7 @@ ngx_sio_socket_send(ngx_sio_session_t *s, ngx_sio_msg_t *msg)
         return;
     }
 
+    ngx_sio_msg_alone(msg);
     ngx_sio_session_send(s, msg);
     ngx_sio_msg_unref(msg);
 }
