@@ -23,7 +23,7 @@ my $nginx = SIO::Nginx->new(
     server  => <<'EOF')->start;
         location /socket.io/ {
             socketio;
-            socketio_namespaces     / /chat;
+            socketio_namespaces     / /chat /räume;
             socketio_allow_eio3     on;
             socketio_ping_interval  300ms;
             socketio_webhook        /_socketio;
@@ -62,6 +62,14 @@ $backend->on({ type => 'connect', namespace => '/chat' },
              { status => 403, json => {
                  error => { message => 'no', data => { code => 7 } } } });
 
+# names are what anybody likes: of a namespace, a room and an event
+my $odd = "\x{2603} \x{1f600}";
+
+$backend->on({ type => 'event', event => $odd }, { json => {
+    join => [$odd],
+    emit => [{ event => $odd, args => '%args%', to => $odd }],
+} });
+
 my $url = 'http://127.0.0.1:' . $nginx->port;
 my $octets = { '$binary' => 'AQID' };
 
@@ -96,6 +104,17 @@ sub conversation {
     my $silent = !defined $client->line(0.8);
     $client->send({ call => [ 'echo', 2 ] });
     ok($silent && $client->json_with('answer')->{answer}[0] == 2, 'lives');
+}
+
+
+sub names {
+    my ($client) = @_;
+
+    ok($client->json_with('connect')->{connect}, 'a namespace');
+
+    $client->send({ emit => [ $odd, { $odd => 1 } ] });
+    is_deeply($client->json_with('event')->{event}, [ $odd, { $odd => 1 } ],
+              'an event, a room, and what is in it');
 }
 
 
@@ -147,6 +166,11 @@ for my $version (2, 3, 4) {
                                     : $refusal->{data},
                       { code => 7 }, 'refused');
         };
+
+        subtest "JavaScript $version, $name, names" => sub {
+            names(SIO::Proc->node('client.js', $version, "$url/räume",
+                JSON::PP::encode_json({ transports => $transports{$name} })));
+        };
     }
 }
 
@@ -162,6 +186,12 @@ for my $name (sort keys %transports) {
         $client->send({ disconnect => 1 });
         is($client->json_with('disconnect')->{disconnect},
            'client disconnect', 'disconnects');
+    };
+
+    subtest "Python, $name, names" => sub {
+        names(SIO::Proc->python('client.py', $url, JSON::PP::encode_json(
+            { transports => $transports{$name},
+              namespace  => "/r\x{e4}ume" })));
     };
 }
 
