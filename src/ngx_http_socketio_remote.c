@@ -390,10 +390,10 @@ ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
 
     ngx_memcpy(&head, part.data, sizeof(head));
 
-    if (head.kind == NGX_HTTP_SOCKETIO_ABORT) {
-        ngx_http_socketio_errand_done(&b->remote->errands, body->data,
-                                      &head.routed.waiter);
-    }
+    /* a POST makes up for its beginning, and the end of a request for both */
+
+    ngx_http_socketio_errand_done(&b->remote->errands, body->data,
+                                  &head.routed.waiter);
 
     line = ngx_http_socketio_bridge_line(b, body->data);
 
@@ -412,10 +412,25 @@ ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)
         return;
     }
 
-    if (head.kind != NGX_HTTP_SOCKETIO_ABORT) {
-        ngx_http_socketio_answer_to(b->worker, &head.routed.waiter,
-                                    NGX_SIO_ANSWER_BAD, NULL);
+    if (head.kind == NGX_HTTP_SOCKETIO_ABORT) {
+        return;
     }
+
+    if (line != NULL && head.kind == NGX_HTTP_SOCKETIO_POST) {
+
+        /* the owner may have heard of its beginning */
+
+        head.kind = NGX_HTTP_SOCKETIO_ABORT;
+        part.data = (u_char *) &head;
+        part.len = sizeof(head);
+
+        (void) ngx_http_socketio_cluster_send(line, body->data,
+                                             NGX_HTTP_SOCKETIO_CLUSTER_REQUEST,
+                                             &part, 1);
+    }
+
+    ngx_http_socketio_answer_to(b->worker, &head.routed.waiter,
+                                NGX_SIO_ANSWER_BUSY, NULL);
 }
 
 
@@ -575,6 +590,16 @@ ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
         return;
     }
 
+    if (proxy != NULL && proxy->parked != NULL
+        && proxy->kind == NGX_HTTP_SOCKETIO_POST_BEGIN
+        && head.kind != NGX_HTTP_SOCKETIO_POST_BEGIN)
+    {
+        /* the body has come since, or turned out to be too large */
+
+        proxy->kind = head.kind;
+        goto route;
+    }
+
     if (proxy != NULL) {
 
         /* it is said again: something got lost, or might have */
@@ -611,6 +636,8 @@ ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
 
     ngx_memcpy(proxy->sid, head.routed.sid, NGX_SIO_SID_LEN);
     proxy->revision = head.routed.revision;
+
+route:
 
     sid.data = proxy->sid;
     sid.len = NGX_SIO_SID_LEN;

@@ -2,6 +2,9 @@
 
 # Another host that asks more than can be answered: what it says is carried out
 # in its order all the same, and the memory that its questions take is bounded.
+# And clients that send more to sessions of another host than can be passed on,
+# since Redis is away, or that host stands still: what is kept is bounded, and
+# who has to come again is told so.
 
 use strict;
 use warnings;
@@ -10,8 +13,12 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Socket::INET;
+use List::Util qw(sum);
 use SIO::Client;
+use SIO::EIO;
+use SIO::HTTP;
 use SIO::Nginx;
+use SIO::Procfs qw(grows_less rss);
 use SIO::Redis;
 use SIO::Status qw(status);
 use SIO::Util qw(scale wait_until);
@@ -21,7 +28,9 @@ use Test::More;
 use constant COMMANDS => 16384;
 use constant { ALIVE => 1, ENTRY => 3, EMIT => 1, SOCKET => 7 };
 
-my $redis = SIO::Redis->new->start;
+# Redis closes a connection that is not read, but not in this test.
+my $redis = SIO::Redis->new(
+    args => [ '--client-output-buffer-limit', 'pubsub', 0, 0, 0 ])->start;
 my $nginx = SIO::Nginx->new(
     workers => 2,
     http    => 'socketio_message_queue ' . $redis->url . ' channel=c;',
@@ -112,5 +121,171 @@ is_deeply([ grep { $_ } map { values %$_ } values %{ $queues->{refused} } ],
           [], 'nothing was refused');
 
 $client->disconnect;
+$nginx->stop;
+
+
+# Two hosts, and many sessions of the first.
+
+my ($first, $second) = map {
+    my $host = SIO::Nginx->new(
+        workers => 1,
+        events  => 'worker_connections 1024;',
+        http    => 'socketio_message_queue ' . $redis->url . ' channel=d;'
+                   . 'access_log off;',
+        server  => <<'EOS')->start;
+    location /socket.io/ {
+        socketio;
+        socketio_max_payload 200k;
+        socketio_ping_timeout 10m;
+    }
+
+    location = /status { socketio_status; }
+EOS
+
+    $host->allow(qr/message queue/);
+    $host;
+} 1, 2;
+
+my $many = 200;
+my $octets = 150_000;
+
+
+sub session {
+    my ($host) = @_;
+
+    my $eio = SIO::EIO->open(port => $host->port, timeout => 60);
+
+    $eio->post('40');
+
+    return $eio;
+}
+
+
+# Requests that the second host has to pass on.
+
+sub posts {
+    my ($length, @sessions) = @_;
+
+    my $body = '42["n","' . 'x' x $length . '"]';
+
+    return map {
+        SIO::HTTP->new(port => $second->port, timeout => 60)
+            ->start('POST', $_->url('polling'), body => $body)
+    } @sessions;
+}
+
+
+# How often each status was the answer.
+
+sub answers {
+    my @requests = @_;
+    my %statuses;
+
+    wait_until(30, sub { !grep { !$_->ready } @requests });
+
+    $statuses{$_->ready ? $_->wait(1)->{status} : 'none'}++ for @requests;
+
+    return \%statuses;
+}
+
+
+sub memory {
+    return sum map { rss($_) } $second->workers;
+}
+
+
+my $probe = session($first);
+
+sub heard {
+    return wait_until(60, sub { !!answers(posts(1, $probe))->{200} });
+}
+
+ok(heard(), 'one host passes on what is for the other')
+    or BAIL_OUT($second->log);
+is_deeply(answers(posts($octets, $probe)), { 200 => 1 },
+          'also a body that does not come at once');
+
+
+subtest 'while Redis is away' => sub {
+    my @rounds = map { [ map { session($first) } 1 .. $many ] } 1 .. 3;
+
+    $redis->stop;
+
+    ok(wait_until(20, sub { (values %{ status($second)->{queues}{up} })[0]
+                            == 0 }), 'it is known to be away');
+
+    # a few less are kept, since each takes more than its octets
+    my $room = 4 * 1024 * 1024 / $octets;
+    my (@memory, @kept);
+
+    for my $sessions (@rounds) {
+        my @posts = posts($octets, @$sessions);
+        my $least = @posts - (@kept ? 1 : $room);
+
+        ok(wait_until(60, sub { grep({ $_->ready } @posts) >= $least }),
+           'who finds no room is answered at once');
+
+        my @now = grep { $_->ready } @posts;
+
+        push @kept, grep { !$_->ready } @posts;
+        push @memory, memory();
+
+        is_deeply(answers(@now), { 503 => scalar @now }, 'and what');
+    }
+
+    cmp_ok(scalar @kept, '>', $room - 3, @kept . ' are kept');
+    grows_less(@memory[0, -1], 8 * 1024, 'memory, of 30 MB in each round');
+
+    is(eval { session($second)->get->{status} }, 200, 'others are served');
+
+    $redis->start;
+
+    my $answers = answers(@kept);
+
+    is_deeply($answers, { 200 => scalar @kept },
+              'when it is back those that were kept are passed on')
+        or diag explain $answers;
+};
+
+
+ok(heard(), 'so are others');
+
+
+# What waits has its own body, and of all of them so much is kept besides.
+
+subtest 'while the other host stands still' => sub {
+    my @sessions = map { session($first) } 1 .. 2 * $many;
+    my @workers = $first->workers;
+    my $before = memory();
+
+    my $handed = sub {
+        return ($redis->command('INFO', 'stats')
+                =~ /^total_net_input_bytes:(\d+)/m)[0];
+    };
+
+    my $so_far = $handed->();
+
+    kill 'STOP', @workers;
+
+    my @posts = posts($octets, @sessions);
+
+    ok(wait_until(60, sub { $handed->() > $so_far + @posts * $octets }),
+       'all of them have been handed to Redis');
+
+    is(eval { session($second)->get->{status} }, 200, 'others are served');
+    grows_less($before, memory(), (60 + 16 + 16) * 1024,
+               'memory, of 60 MB');
+
+    kill 'CONT', @workers;
+
+    my $answers = answers(@posts);
+
+    is_deeply($answers, { 200 => scalar @posts },
+              'it answers all when it goes on')
+        or diag explain $answers;
+};
+
+
+$_->stop for $first, $second;
 
 done_testing();
