@@ -37,7 +37,7 @@ static void ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b,
     ngx_uint_t handed);
 static void ngx_http_socketio_bridge_serve_line(ngx_http_socketio_line_t *line,
     ngx_uint_t handed);
-static void ngx_http_socketio_bridge_wants(ngx_http_socketio_bridge_t *b);
+static void ngx_http_socketio_bridge_tell(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_leave(ngx_http_socketio_bridge_t *b);
 static void ngx_http_socketio_bridge_hold(ngx_http_socketio_line_t *line,
     ngx_str_t *pattern, ngx_str_t *channel, ngx_str_t *payload);
@@ -222,7 +222,8 @@ ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b)
     b->since = ngx_current_msec;
 
     if (b->state == NGX_HTTP_SOCKETIO_BRIDGE_SERVING) {
-        ngx_http_socketio_bridge_wants(b);
+        ngx_sio_bridge_leaving(b->kept, ngx_sio_hub_self(b->worker->hub));
+        ngx_http_socketio_bridge_tell(b);
     }
 }
 
@@ -230,11 +231,9 @@ ngx_http_socketio_bridge_drain(ngx_http_socketio_bridge_t *b)
 /* So that the others need not wait for their next tick. */
 
 static void
-ngx_http_socketio_bridge_wants(ngx_http_socketio_bridge_t *b)
+ngx_http_socketio_bridge_tell(ngx_http_socketio_bridge_t *b)
 {
     ngx_str_t  none;
-
-    ngx_sio_bridge_leaving(b->kept, ngx_sio_hub_self(b->worker->hub));
 
     ngx_str_null(&none);
 
@@ -479,7 +478,11 @@ ngx_http_socketio_bridge_serve(ngx_http_socketio_bridge_t *b,
                   &b->worker->zone->name);
 
     if (b->leaving) {
-        ngx_http_socketio_bridge_wants(b);
+        ngx_sio_bridge_leaving(b->kept, self);
+    }
+
+    if (b->leaving || !handed) {
+        ngx_http_socketio_bridge_tell(b);
     }
 
     ngx_http_socketio_bridge_wake(b);
@@ -586,6 +589,7 @@ ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
     if (b->stopped == 0) {
         b->stopped = ngx_current_msec ? ngx_current_msec : 1;
 
+        ngx_http_socketio_remote_recall(b->remote);
         ngx_http_socketio_bridge_look(b);
     }
 

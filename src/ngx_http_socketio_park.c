@@ -197,11 +197,23 @@ ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p)
         p->text = NULL;
     }
 
+    ngx_http_socketio_park_forget(p);
+
     park = &p->worker->park;
 
     p->next_free = park->free;
     park->free = p->waiter.index;
     park->used--;
+}
+
+
+void
+ngx_http_socketio_park_forget(ngx_http_socketio_parked_t *p)
+{
+    if (p->asked.data) {
+        ngx_free(p->asked.data);
+        ngx_str_null(&p->asked);
+    }
 }
 
 
@@ -268,6 +280,10 @@ ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
         p = w->park.entries[i];
 
         if (p->answer == NULL) {
+            continue;
+        }
+
+        if (p->host && p->asked.len) {
             continue;
         }
 

@@ -44,6 +44,9 @@ struct ngx_http_socketio_parked_s {
                                                   NGX_SIO_HUB_ALL: several */
     uint32_t                      host;        /* ... through the owner: the tag
                                                   of another one; 0: none */
+    ngx_str_t                     asked;       /* ... this, allocated, to be
+                                                  said to the next one who serves
+                                                  the queues; or empty */
     ngx_http_cleanup_t           *cleanup;     /* of the request */
     ngx_uint_t                    next_free;
 
@@ -82,13 +85,17 @@ ngx_http_socketio_parked_t *ngx_http_socketio_park(
  */
 void ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p);
 
+/* Forgets what it would ask again. */
+void ngx_http_socketio_park_forget(ngx_http_socketio_parked_t *p);
+
 /* NULL: has been answered, or its client has left. */
 ngx_http_socketio_parked_t *ngx_http_socketio_parked(
     ngx_http_socketio_worker_t *w, ngx_sio_waiter_t *waiter);
 
 /*
  * A worker died: whoever waits for it alone gets an ANSWER with
- * NGX_SIO_ANSWER_UNKNOWN; who waits for several gets kind 0 from it.
+ * NGX_SIO_ANSWER_UNKNOWN, unless it can ask again, by another one; who waits
+ * for several gets kind 0 from it.
  */
 void ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead);

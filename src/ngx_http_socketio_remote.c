@@ -1,6 +1,5 @@
-#include "ngx_http_socketio_remote.h"
+#include "ngx_http_socketio_remote_private.h"
 #include "ngx_http_socketio_cluster.h"
-#include "ngx_http_socketio_errand.h"
 #include "ngx_http_socketio_result.h"
 #include "ngx_sio_pack.h"
 
@@ -43,31 +42,6 @@ typedef struct {
 } ngx_http_socketio_proxy_t;
 
 
-struct ngx_http_socketio_remote_s {
-    ngx_http_socketio_bridge_t   *bridge;
-    ngx_msec_t                    clock;       /* while the queues are up */
-    ngx_msec_t                    ticked;
-    ngx_queue_t                   done;        /* proxies, oldest first */
-    size_t                        done_size;
-    ngx_http_socketio_errands_t   errands;
-    ngx_uint_t                    commands;
-    ngx_uint_t                    polls;
-    ngx_uint_t                    posts;
-    ngx_uint_t                    swept;       /* the bucket to be looked at */
-    ngx_uint_t                    seen;        /* the parked request */
-    ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_ERRAND_BUCKETS];
-};
-
-
-/* what REQUEST, and the entry REMOTE behind the host's id, begin with */
-
-typedef struct {
-    uint32_t                      kind;
-    uint32_t                      unused;
-    ngx_http_socketio_routed_t    routed;
-} ngx_http_socketio_remote_head_t;
-
-
 /* what ANSWER begins with */
 
 typedef struct {
@@ -102,10 +76,6 @@ static ngx_uint_t ngx_http_socketio_remote_heard(
     ngx_http_socketio_bridge_t *b, u_char *host, ngx_uint_t number);
 static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
     u_char *host, ngx_sio_waiter_t *waiter, uint32_t tag, ngx_uint_t n);
-static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_peer(
-    ngx_http_socketio_worker_t *w, ngx_str_t *sid);
-static ngx_sio_bridge_peer_t *ngx_http_socketio_remote_host(
-    ngx_http_socketio_worker_t *w, uint32_t tag);
 
 
 ngx_http_socketio_remote_t *
@@ -179,7 +149,36 @@ ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
 ngx_uint_t
 ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote)
 {
-    return remote->posts;
+    return remote->posts + remote->polls;
+}
+
+
+/*
+ * By who is about to leave: the owners answer, so that none of their answers
+ * comes when nobody is here for it.
+ */
+
+void
+ngx_http_socketio_remote_recall(ngx_http_socketio_remote_t *remote)
+{
+    ngx_uint_t                  i;
+    ngx_queue_t                *q, *bucket;
+    ngx_http_socketio_proxy_t  *proxy;
+
+    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS; i++) {
+        bucket = &remote->buckets[i];
+
+        for (q = ngx_queue_head(bucket);
+             q != ngx_queue_sentinel(bucket);
+             q = ngx_queue_next(q))
+        {
+            proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
+
+            if (proxy->parked && proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
+                ngx_http_socketio_remote_tell(proxy, NGX_HTTP_SOCKETIO_RECALL);
+            }
+        }
+    }
 }
 
 
@@ -224,142 +223,7 @@ ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote)
 }
 
 
-/*
- * As those of a worker that died.  A part of the table at a time; the answers
- * come later.
- */
-
-void
-ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote)
-{
-    ngx_uint_t                   n;
-    ngx_http_socketio_park_t    *park;
-    ngx_http_socketio_parked_t  *p;
-    ngx_http_socketio_worker_t  *w;
-
-    w = remote->bridge->worker;
-    park = &w->park;
-
-    for (n = (park->nentries + 3) / 4; n; n--) {
-
-        remote->seen = (remote->seen + 1) % park->nentries;
-        p = park->entries[remote->seen];
-
-        if (p->answer != NULL && p->host
-            && ngx_http_socketio_remote_host(w, p->host) == NULL)
-        {
-            ngx_http_socketio_answer_local(w, &p->waiter,
-                                           NGX_SIO_ANSWER_UNKNOWN, NULL);
-        }
-    }
-}
-
-
 /* Here: requests for sessions of others. */
-
-uint32_t
-ngx_http_socketio_remote_tag(ngx_http_socketio_worker_t *w)
-{
-    uint32_t  tag;
-
-    ngx_memcpy(&tag, ngx_sio_bridge_id(ngx_sio_hub_bridge(w->hub)),
-               sizeof(uint32_t));
-
-    return tag;
-}
-
-
-ngx_uint_t
-ngx_http_socketio_remote_known(ngx_http_socketio_worker_t *w, ngx_str_t *sid)
-{
-    return ngx_http_socketio_remote_peer(w, sid) != NULL;
-}
-
-
-static ngx_sio_bridge_peer_t *
-ngx_http_socketio_remote_peer(ngx_http_socketio_worker_t *w, ngx_str_t *sid)
-{
-    u_char                    key[NGX_SIO_DIRECTORY_KEY];
-    ngx_http_socketio_sid_t   parts;
-
-    if (w->bridge == NULL) {
-        return NULL;
-    }
-
-    ngx_http_socketio_key(sid, &parts, key);
-
-    if (parts.host == ngx_http_socketio_remote_tag(w)) {
-        return NULL;
-    }
-
-    return ngx_http_socketio_remote_host(w, parts.host);
-}
-
-
-static ngx_sio_bridge_peer_t *
-ngx_http_socketio_remote_host(ngx_http_socketio_worker_t *w, uint32_t tag)
-{
-    ngx_sio_bridge_peer_t  *peer;
-
-    peer = ngx_sio_bridge_find_tag(ngx_sio_hub_bridge(w->hub),
-                                   (u_char *) &tag, sizeof(uint32_t));
-
-    if (peer == NULL
-        || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT < ngx_time())
-    {
-        return NULL;
-    }
-
-    return peer;
-}
-
-
-ngx_int_t
-ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
-    ngx_uint_t kind, ngx_http_socketio_routed_t *routed, ngx_str_t *body,
-    ngx_http_socketio_parked_t *parked)
-{
-    ngx_str_t                         parts[3];
-    ngx_sio_hub_addr_t                holder;
-    ngx_sio_bridge_peer_t            *peer;
-    ngx_http_socketio_remote_head_t   head;
-
-    peer = ngx_http_socketio_remote_peer(w, sid);
-
-    if (peer == NULL) {
-        return NGX_DECLINED;
-    }
-
-    holder = ngx_sio_bridge_holder(ngx_sio_hub_bridge(w->hub));
-
-    if (holder.generation == 0 || !ngx_sio_hub_alive(w->hub, holder)) {
-        return NGX_BUSY;
-    }
-
-    ngx_memzero(&head, sizeof(head));
-    head.kind = kind;
-    head.routed = *routed;
-
-    parts[0].data = peer->id;
-    parts[0].len = NGX_SIO_BRIDGE_ID;
-    parts[1].data = (u_char *) &head;
-    parts[1].len = sizeof(head);
-    ngx_str_null(&parts[2]);
-
-    if (body != NULL) {
-        parts[2] = *body;
-    }
-
-    if (parked != NULL) {
-        parked->owner = holder;
-        ngx_memcpy(&parked->host, peer->id, sizeof(uint32_t));
-    }
-
-    return ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_REMOTE, 0, holder,
-                              parts, 3, NULL)
-           == NGX_OK ? NGX_OK : NGX_BUSY;
-}
-
 
 void
 ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b, ngx_str_t *body)

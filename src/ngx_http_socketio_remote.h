@@ -36,10 +36,15 @@ void ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote);
 /* Ends what has waited for too long, and what is for hosts that are away. */
 void ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote);
 
-/* In any worker: ends what waits for hosts that are away, twice a second. */
+/*
+ * In any worker, twice a second and when there is somebody else who serves:
+ * asks again what was lost with the one before, and ends what waits for hosts
+ * that are away.
+ */
 void ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote);
 
-/* Requests whose answers are worth a short wait: they change something. */
+/* Has polls answered; and how many requests still wait for their answers. */
+void ngx_http_socketio_remote_recall(ngx_http_socketio_remote_t *remote);
 ngx_uint_t ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote);
 
 /*

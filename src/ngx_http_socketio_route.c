@@ -8,7 +8,9 @@
 
 /* whether somebody waits for what becomes of it */
 #define ngx_http_socketio_awaited(kind)                                       \
-    ((kind) != NGX_HTTP_SOCKETIO_ABORT && (kind) != NGX_HTTP_SOCKETIO_RELEASE)
+    ((kind) != NGX_HTTP_SOCKETIO_ABORT                                        \
+     && (kind) != NGX_HTTP_SOCKETIO_RELEASE                                   \
+     && (kind) != NGX_HTTP_SOCKETIO_RECALL)
 
 
 static void ngx_http_socketio_serve(ngx_http_socketio_worker_t *w,
@@ -122,6 +124,7 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
         if (parked != NULL) {
             parked->owner = ngx_sio_hub_self(w->hub);
             parked->host = 0;
+            ngx_http_socketio_park_forget(parked);
         }
 
         ngx_http_socketio_serve(w, s, kind, &routed, body);
@@ -150,12 +153,14 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     if (parked != NULL) {
         parked->owner = owner;
         parked->host = 0;
+        ngx_http_socketio_park_forget(parked);
     }
 
     /* what ends a request is said in any case */
 
     flags = (kind == NGX_HTTP_SOCKETIO_ABORT
              || kind == NGX_HTTP_SOCKETIO_RELEASE
+             || kind == NGX_HTTP_SOCKETIO_RECALL
              || kind == NGX_HTTP_SOCKETIO_REFUSED)
             ? NGX_SIO_HUB_OWED : 0;
 
@@ -217,6 +222,10 @@ ngx_http_socketio_serve(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
 
     case NGX_HTTP_SOCKETIO_RELEASE:
         ngx_sio_session_poll_answered(s, &routed->waiter);
+        return;
+
+    case NGX_HTTP_SOCKETIO_RECALL:
+        ngx_sio_session_poll_recall(s, &routed->waiter);
         return;
 
     default: /* NGX_HTTP_SOCKETIO_ABORT */

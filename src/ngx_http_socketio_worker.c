@@ -291,6 +291,7 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
     case NGX_HTTP_SOCKETIO_ABORT:
     case NGX_HTTP_SOCKETIO_UPGRADE:
     case NGX_HTTP_SOCKETIO_RELEASE:
+    case NGX_HTTP_SOCKETIO_RECALL:
         ngx_http_socketio_routed(w, e);
         break;
 

@@ -43,8 +43,11 @@ typedef enum {
                                       it, with nothing */
     NGX_HTTP_SOCKETIO_HANDED,      /* to all: the sender serves the queues no
                                       more, somebody else does */
-    NGX_HTTP_SOCKETIO_LEAVING      /* to all: the sender serves the queues, and
-                                      wants somebody to follow */
+    NGX_HTTP_SOCKETIO_LEAVING,     /* to all: the sender serves the queues; it
+                                      wants somebody to follow, or has taken
+                                      over from somebody who died */
+    NGX_HTTP_SOCKETIO_RECALL       /* to the owner: a GET has to be answered
+                                      now, if only with nothing */
 } ngx_http_socketio_entry_e;
 
 

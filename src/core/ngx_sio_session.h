@@ -486,6 +486,9 @@ void ngx_sio_session_post_refused(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
 void ngx_sio_session_poll_answered(ngx_sio_session_t *s,
     ngx_sio_waiter_t *w);
 
+/* A poll that waits is answered with nothing; if it does no more, all is well. */
+void ngx_sio_session_poll_recall(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
+
 /* The client left a request: the session closes, "transport error". */
 void ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
 

@@ -295,6 +295,15 @@ ngx_sio_session_poll_answered(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 
 
 void
+ngx_sio_session_poll_recall(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
+{
+    if (ngx_sio_waiter_equal(w, &s->poll)) {
+        ngx_sio_session_answer(s, &s->poll, NGX_SIO_ANSWER_NOOP);
+    }
+}
+
+
+void
 ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 {
     if (s->state == &ngx_sio_session_websocket) {

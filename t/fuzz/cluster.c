@@ -15,6 +15,7 @@
  * link: src/ngx_http_socketio_wire.c src/ngx_http_socketio_result.c
  * link: src/ngx_http_socketio_list.c src/ngx_http_socketio_park.c
  * link: src/hub/ngx_sio_bridge.c src/ngx_http_socketio_errand.c
+ * link: src/ngx_http_socketio_remote_ask.c
  *
  * What these files need to carry a command out is not called here, and not
  * there.
