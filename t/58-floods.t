@@ -376,7 +376,7 @@ subtest 'rooms' => sub {
 subtest 'acknowledgements' => sub {
     my $flood = flood('/asking/');
     my $before = descriptors();
-    my $n = 50;
+    my $n = 200;
 
     my $finished = sub { status($nginx)->{webhooks}{finished}{event}{ok} };
 
