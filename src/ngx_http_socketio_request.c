@@ -557,10 +557,6 @@ ngx_http_socketio_request_post(ngx_http_socketio_request_t *rq,
     sr->request_body = rb;
     sr->write_event_handler = ngx_http_socketio_request_start;
 
-    /* client_max_body_size is for what clients send, in base64 that is more */
-
-    sr->discard_body = 1;
-
     rq->sub = sr;
 
     return NGX_OK;
@@ -576,7 +572,8 @@ ngx_http_socketio_request_post(ngx_http_socketio_request_t *rq,
 static void
 ngx_http_socketio_request_start(ngx_http_request_t *sr)
 {
-    ngx_int_t                   i;
+    off_t                       length;
+    ngx_int_t                   i, rc;
     ngx_http_phase_handler_t   *ph;
     ngx_http_core_main_conf_t  *cmcf;
 
@@ -591,7 +588,19 @@ ngx_http_socketio_request_start(ngx_http_request_t *sr)
     sr->valid_location = 1;
 
     sr->write_event_handler = ngx_http_core_run_phases;
-    ngx_http_core_run_phases(sr);
+
+    /* client_max_body_size is for what clients send, in base64 that is more */
+
+    length = sr->headers_in.content_length_n;
+    sr->headers_in.content_length_n = -1;
+
+    rc = ph[i].checker(sr, &ph[i]);
+
+    sr->headers_in.content_length_n = length;
+
+    if (rc == NGX_AGAIN) {
+        ngx_http_core_run_phases(sr);
+    }
 }
 
 

@@ -382,6 +382,24 @@ subtest 'an attachment as large as a client may send' => sub {
 };
 
 
+# nginx has waits of its own, such as the 5 seconds of lingering_timeout
+
+subtest 'a backend that takes its time' => sub {
+    $backend->on({ type => 'event', event => 'slow' },
+                 { delay => 6, json => { emit => [{ event => 'done' }] } });
+
+    my $client = client('/socket.io/');
+
+    $client->emit('slow');
+
+    ok($backend->wait_done(2, 20, sid => $client->sid), 'it answers');
+    is_deeply($client->event('done'), ['done'], 'and was waited for');
+
+    $client->disconnect;
+    settle();
+};
+
+
 subtest 'acknowledgements, user and state' => sub {
     $backend->on({ type => 'connect' }, { json => {
         user  => "u\"\x{e9}",
