@@ -6,6 +6,9 @@
 #define NGX_HTTP_SOCKETIO_PARK_MIN   64
 #define NGX_HTTP_SOCKETIO_PARK_NONE  ((ngx_uint_t) -1)
 
+/* octets that all of them keep to ask again */
+#define NGX_HTTP_SOCKETIO_PARK_ASKED (16 * 1024 * 1024)
+
 
 static ngx_http_socketio_parked_t *ngx_http_socketio_park_take(
     ngx_http_socketio_park_t *park);
@@ -207,10 +210,31 @@ ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p)
 }
 
 
+ngx_int_t
+ngx_http_socketio_park_ask(ngx_http_socketio_parked_t *p, ngx_str_t *text)
+{
+    ngx_http_socketio_park_t  *park;
+
+    park = &p->worker->park;
+
+    ngx_http_socketio_park_forget(p);
+
+    if (park->asked + text->len > NGX_HTTP_SOCKETIO_PARK_ASKED) {
+        return NGX_DECLINED;
+    }
+
+    p->asked = *text;
+    park->asked += text->len;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_socketio_park_forget(ngx_http_socketio_parked_t *p)
 {
     if (p->asked.data) {
+        p->worker->park.asked -= p->asked.len;
         ngx_free(p->asked.data);
         ngx_str_null(&p->asked);
     }

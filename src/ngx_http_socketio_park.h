@@ -66,6 +66,7 @@ typedef struct {
     ngx_uint_t                    nentries;    /* made; they are recycled */
     ngx_uint_t                    free;        /* first free, or -1 */
     ngx_uint_t                    used;
+    size_t                        asked;       /* octets that are kept */
     uint32_t                      serial;
 } ngx_http_socketio_park_t;
 
@@ -85,7 +86,14 @@ ngx_http_socketio_parked_t *ngx_http_socketio_park(
  */
 void ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p);
 
-/* Forgets what it would ask again. */
+/*
+ * Takes what it would ask again, in place of what it had; and forgets that.
+ *
+ *   NGX_OK
+ *   NGX_DECLINED  all who wait have too much already; it was not taken
+ */
+ngx_int_t ngx_http_socketio_park_ask(ngx_http_socketio_parked_t *p,
+    ngx_str_t *text);
 void ngx_http_socketio_park_forget(ngx_http_socketio_parked_t *p);
 
 /* NULL: has been answered, or its client has left. */

@@ -71,8 +71,9 @@ ngx_http_socketio_remote_host(ngx_http_socketio_worker_t *w, uint32_t tag)
 
 
 /*
- * What is waited for may be said again, so it is kept with who waits.  While
- * nobody serves the queues, or the log is full, it is not said yet.
+ * What is waited for may be said again, so it is kept with who waits, as long as
+ * that is not too much.  While nobody serves the queues, or the log is full, it
+ * is not said yet.
  */
 
 ngx_int_t
@@ -81,7 +82,7 @@ ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
     ngx_http_socketio_parked_t *parked)
 {
     u_char                           *p;
-    ngx_int_t                         rc;
+    ngx_int_t                         rc, kept;
     ngx_str_t                         text;
     ngx_sio_bridge_peer_t            *peer;
     ngx_http_socketio_remote_head_t   head;
@@ -117,14 +118,17 @@ ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
         return rc;
     }
 
-    ngx_http_socketio_park_forget(parked);
+    kept = ngx_http_socketio_park_ask(parked, &text);
 
-    parked->asked = text;
     ngx_memcpy(&parked->host, peer->id, sizeof(uint32_t));
 
     rc = ngx_http_socketio_remote_ask(w, &text, &parked->owner);
 
-    return (rc == NGX_AGAIN) ? NGX_OK : rc;
+    if (kept != NGX_OK) {
+        ngx_free(text.data);
+    }
+
+    return (rc == NGX_AGAIN) ? (kept == NGX_OK ? NGX_OK : NGX_BUSY) : rc;
 }
 
 
