@@ -207,7 +207,8 @@ sub command {
 sub environment {
     my ($self) = @_;
 
-    my %env = %{ $self->{env} };
+    # what is used before it is set is not zero by luck
+    my %env = (MALLOC_PERTURB_ => 165, %{ $self->{env} });
 
     return \%env if !asan();
 
@@ -474,10 +475,12 @@ sub log {
 }
 
 
+# A line may be half written.
+
 sub mark {
     my ($self) = @_;
 
-    return length $self->log;
+    return 1 + rindex $self->log, "\n";
 }
 
 
