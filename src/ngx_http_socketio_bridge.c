@@ -11,7 +11,7 @@
 #define NGX_HTTP_SOCKETIO_BRIDGE_HELD     (16 * 1024 * 1024)
 
 /* how long the dead one's follower, whom the others wait for, may take, msec */
-#define NGX_HTTP_SOCKETIO_BRIDGE_GRACE    1000
+#define NGX_HTTP_SOCKETIO_BRIDGE_GRACE    3000
 
 /* how long a hand-over may wait for confirmations, msec */
 #define NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE 3000
@@ -589,8 +589,11 @@ ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
     if (b->stopped == 0) {
         b->stopped = ngx_current_msec ? ngx_current_msec : 1;
 
+        /* the answers have to be confirmed, too */
+
         ngx_http_socketio_remote_recall(b->remote);
         ngx_http_socketio_bridge_look(b);
+        return;
     }
 
     pending += ngx_http_socketio_remote_busy(b->remote);

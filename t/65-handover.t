@@ -202,6 +202,29 @@ sub told {
 }
 
 
+# A subtest: an emitter, and a host that hears of it through a relay.  What its
+# listeners have heard in the end is looked at by the second argument.
+
+sub relayed {
+    my ($name, $heard, $option, $code) = @_;
+
+    subtest $name => sub {
+        my $redis = SIO::Redis->new->start;
+        my $relay = SIO::Relay->new($redis->port);
+        my $host = host($relay->url, %$option);
+        my @listeners = listeners($host);
+        my $emitter = emitter($redis);
+
+        $code->($host, $relay, serving($host));
+        $heard->(told($emitter), 'a client', @listeners);
+
+        $host->stop;
+        $relay->stop;
+        $redis->stop;
+    };
+}
+
+
 subtest 'twenty reloads' => sub {
     my $redis = SIO::Redis->new->start;
     my $host = host($redis->url);
@@ -251,13 +274,8 @@ subtest 'two reloads at once' => sub {
 # The one that follows dies: who was about to leave has kept what it would have
 # said.
 
-subtest 'the follower dies' => sub {
-    my $redis = SIO::Redis->new->start;
-    my $relay = SIO::Relay->new($redis->port);
-    my $host = host($relay->url, workers => 3);
-    my @listeners = listeners($host);
-    my $emitter = emitter($redis);
-    my $server = serving($host);
+relayed('the follower dies', \&complete, { workers => 3 }, sub {
+    my ($host, $relay, $server) = @_;
 
     ok(wait_for_follower($host, $relay), 'somebody follows');
     sleep 0.5 * scale();
@@ -271,24 +289,13 @@ subtest 'the follower dies' => sub {
     $relay->pass;
     ok(wait_until(10 * scale(), sub { serving($host) != $server }),
        'and serves');
-
-    complete(told($emitter), 'a client', @listeners);
-
-    $host->stop;
-    $relay->stop;
-    $redis->stop;
-};
+});
 
 
 # Who leaves dies: there are others, but one of them has listened already.
 
-subtest 'who leaves dies' => sub {
-    my $redis = SIO::Redis->new->start;
-    my $relay = SIO::Relay->new($redis->port);
-    my $host = host($relay->url, workers => 4);
-    my @listeners = listeners($host);
-    my $emitter = emitter($redis);
-    my $server = serving($host);
+relayed('who leaves dies', \&complete, { workers => 4 }, sub {
+    my ($host, $relay, $server) = @_;
 
     ok(wait_for_follower($host, $relay), 'somebody follows');
     sleep 0.5 * scale();
@@ -299,25 +306,14 @@ subtest 'who leaves dies' => sub {
        'another one serves');
     is(serving($host), following($host), 'the one that follows');
     $relay->pass;
-
-    complete(told($emitter), 'a client', @listeners);
-
-    $host->stop;
-    $relay->stop;
-    $redis->stop;
-};
+});
 
 
 # Its mark comes to the follower later than to the other one: what is before it
 # has been said.
 
-subtest 'a slow follower' => sub {
-    my $redis = SIO::Redis->new->start;
-    my $relay = SIO::Relay->new($redis->port);
-    my $host = host($relay->url);
-    my @listeners = map { listener($host, $_) } 0 .. 1;
-    my $emitter = emitter($redis);
-    my $server = serving($host);
+relayed('a slow follower', \&complete, {}, sub {
+    my ($host, $relay, $server) = @_;
 
     $relay->keep('new');
     $host->reload;
@@ -325,25 +321,14 @@ subtest 'a slow follower' => sub {
        'it serves');
     sleep 0.2 * scale();
     $relay->pass;
-
-    complete(told($emitter), 'a client', @listeners);
-
-    $host->stop;
-    $relay->stop;
-    $redis->stop;
-};
+});
 
 
 # Who leaves has not heard the mark when its connection breaks: it is back before
 # the other one serves, and both hear the same.
 
-subtest 'a mark that is missed' => sub {
-    my $redis = SIO::Redis->new->start;
-    my $relay = SIO::Relay->new($redis->port);
-    my $host = host($relay->url);
-    my @listeners = map { listener($host, $_) } 0 .. 1;
-    my $emitter = emitter($redis);
-    my $server = serving($host);
+relayed('a mark that is missed', \&once, {}, sub {
+    my ($host, $relay, $server) = @_;
 
     $relay->keep('subscribers');
     $host->reload;
@@ -354,13 +339,7 @@ subtest 'a mark that is missed' => sub {
     $relay->cut;
     ok(wait_until(20 * scale(), sub { serving($host) != $server }),
        'it serves');
-
-    once(told($emitter), 'a client', @listeners);
-
-    $host->stop;
-    $relay->stop;
-    $redis->stop;
-};
+});
 
 
 done_testing();
