@@ -40,6 +40,7 @@ typedef struct {
     ngx_uint_t                   first;      /* of the page */
     ngx_str_t                    end;        /* of what is known of it, */
     unsigned                     ends:1;     /* if there is more */
+    unsigned                     cut:1;      /* the rest is too large */
 
     size_t                       size;       /* of all rows */
     ngx_array_t                  names;      /* rows of ROOMS, when all are
@@ -390,9 +391,12 @@ ngx_http_socketio_node_keep(ngx_http_socketio_told_t *told, ngx_uint_t flags,
     ngx_str_t                 copy, last;
     ngx_http_socketio_row_t   row, *new;
 
-    if (rows->len == 0
-        || told->size + rows->len > NGX_HTTP_SOCKETIO_NODE_SIZE)
-    {
+    if (rows->len == 0) {
+        return;
+    }
+
+    if (told->size + rows->len > NGX_HTTP_SOCKETIO_NODE_SIZE) {
+        told->cut = 1;
         return;
     }
 
@@ -459,14 +463,14 @@ ngx_http_socketio_node_next(ngx_http_socketio_told_t *told)
 
     told->rows.nelts = n;
 
-    if (told->ends && told->size < NGX_HTTP_SOCKETIO_NODE_SIZE) {
+    if (told->ends && !told->cut) {
         told->ends = 0;
 
         if (ngx_http_socketio_node_page(told) == NGX_OK) {
             return;
         }
 
-    } else if (told->type == NGX_HTTP_SOCKETIO_ROOMS) {
+    } else if (told->type == NGX_HTTP_SOCKETIO_ROOMS && !told->cut) {
         told->names = told->rows;
         told->type = NGX_HTTP_SOCKETIO_SOCKETS;
         told->ends = 0;
@@ -508,6 +512,15 @@ ngx_http_socketio_node_finish(ngx_http_socketio_told_t *told)
     ngx_array_t              *lists[2];
     ngx_sio_qmsg_t            m;
     ngx_http_socketio_row_t  *row;
+
+    if (told->cut) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "message queue %V: a list of %ui rows for another server "
+                      "is cut, limit is %d octets",
+                      &told->line->conf->url.shown,
+                      told->names.nelts + told->rows.nelts,
+                      NGX_HTTP_SOCKETIO_NODE_SIZE);
+    }
 
     ngx_memzero(&m, sizeof(ngx_sio_qmsg_t));
 

@@ -586,8 +586,28 @@ subtest 'a long list' => sub {
     SIO::EIO->open(port => $host->port, http => $http)->post('40')
         for 1 .. 1500;
 
-    is(@{ ask($node, 'fetch', '/', {}) // [] }, 1500,
-       'fetchSockets() of 1,500');
+    my $sockets = ask($node, 'fetch', '/', {}) // [];
+
+    is(@$sockets, 1500, 'fetchSockets() of 1,500');
+
+    # of 8 kB each, which is too much for one message
+
+    my @sids = map { $_->{id} } @$sockets;
+
+    while (my @some = splice @sids, 0, 300) {
+        api($host, 'join', { in => \@some, rooms => ['all'] });
+    }
+
+    api($host, 'join', { in => ['all'],
+                         rooms => [ map { $_ . 'x' x 198 } 10 .. 49 ] });
+    $host->allow(qr/is cut, limit is/);
+
+    my $some = @{ ask($node, 'fetch', '/', {}) // [] };
+
+    cmp_ok($some, '>', 500, "of large ones $some");
+    cmp_ok($some, '<', 1500, 'and not all');
+    like($host->log, qr/a list of $some rows for another server is cut/,
+         'which is said');
 
     $node->close_stdin;
     $host->stop;
