@@ -227,7 +227,7 @@ ngx_sio_engine_flush(ngx_event_t *ev)
                 (void) ngx_sio_socket_implicit(s);
             }
 
-            if (s->rest != NULL && !s->paused) {
+            if (s->rest != NULL && !s->paused && !s->closing) {
                 ngx_sio_session_continue(s);
             }
 
