@@ -161,7 +161,9 @@ ngx_http_socketio_origin_save(ngx_http_request_t *r,
             break;
 
         default:
-            p = ngx_cpymem(p, fields[i].data, fields[i].len);
+            if (fields[i].len) {
+                p = ngx_cpymem(p, fields[i].data, fields[i].len);
+            }
         }
 
         o->head.ends[i] = (uint32_t) (p - data);

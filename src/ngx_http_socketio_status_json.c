@@ -79,7 +79,8 @@ ngx_http_socketio_status_json_metric(ngx_http_socketio_status_page_t *page,
     const ngx_http_socketio_status_metric_t *m)
 {
     if (page->group.len != m->group.len
-        || ngx_memcmp(page->group.data, m->group.data, m->group.len) != 0)
+        || (m->group.len
+            && ngx_memcmp(page->group.data, m->group.data, m->group.len) != 0))
     {
         if (page->group.len) {
             ngx_http_socketio_status_json_close(page);

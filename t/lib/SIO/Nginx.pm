@@ -565,8 +565,10 @@ sub problems {
 
     my @problems;
 
+    # what a worker says to its standard error is in the log
     for my $line (split /\n/, substr $self->log, $self->{log_start}) {
-        next if $line !~ / \[(?:alert|emerg|crit)\] |exited on signal/;
+        next if $line !~ /\ \[(?:alert|emerg|crit)\]\ |exited\ on\ signal
+                          | runtime\ error:\ |AddressSanitizer/x;
 
         push @problems, $line if !grep { $line =~ $_ } @{ $self->{allow} };
     }
