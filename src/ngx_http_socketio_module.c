@@ -108,7 +108,7 @@ static ngx_command_t  ngx_http_socketio_commands[] = {
       NULL },
 
     { ngx_string("socketio_message_queue"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1234|NGX_CONF_TAKE5,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1234|NGX_CONF_TAKE5|NGX_CONF_TAKE6,
       ngx_http_socketio_queue,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -834,6 +834,12 @@ ngx_http_socketio_location(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *lcf,
         return "conflicts with \"socketio_status\" in the same location";
     }
 
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->handler) {
+        return "conflicts with another one that serves this location";
+    }
+
     *zone = ngx_http_socketio_zone_parameter(cf, value);
     if (*zone == NULL) {
         return NGX_CONF_ERROR;
@@ -841,8 +847,6 @@ ngx_http_socketio_location(ngx_conf_t *cf, ngx_http_socketio_loc_conf_t *lcf,
 
     lcf->file = cf->conf_file->file.name.data;
     lcf->line = cf->conf_file->line;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     clcf->handler = handler;
 

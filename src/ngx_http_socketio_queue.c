@@ -17,6 +17,7 @@
 
 static ngx_int_t ngx_http_socketio_queue_parameter(ngx_conf_t *cf,
     ngx_http_socketio_queue_t *q, ngx_str_t *value, ngx_str_t **zone);
+static const char *ngx_http_socketio_queue_expected(ngx_str_t *value);
 static ngx_int_t ngx_http_socketio_queue_format(
     ngx_http_socketio_queue_t *q, ngx_str_t *name);
 static ngx_int_t ngx_http_socketio_queue_dialect(
@@ -59,7 +60,8 @@ ngx_http_socketio_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    q->format = ngx_http_socketio_queue_formats[0];
+    q->format = &ngx_http_socketio_python;
+    q->dialect = NGX_CONF_UNSET_UINT;
 
     for (i = 2; i < cf->args->nelts; i++) {
 
@@ -67,9 +69,19 @@ ngx_http_socketio_queue(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             != NGX_OK)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
+                               "invalid parameter \"%V\"%s", &value[i],
+                               ngx_http_socketio_queue_expected(&value[i]));
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (q->dialect == NGX_CONF_UNSET_UINT) {
+        q->dialect = 0;
+
+    } else if (q->format != &ngx_http_socketio_python) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"dialect\" is of \"format=python\" only");
+        return NGX_CONF_ERROR;
     }
 
     if (q->channel.len == 0) {
@@ -137,6 +149,27 @@ ngx_http_socketio_queue_parameter(ngx_conf_t *cf, ngx_http_socketio_queue_t *q,
     }
 
     return NGX_ERROR;
+}
+
+
+/* What is said behind a parameter that is wrong. */
+
+static const char *
+ngx_http_socketio_queue_expected(ngx_str_t *value)
+{
+    if (ngx_strncmp(value->data, "format=", 7) == 0) {
+        return ", expected \"python\" or \"node\"";
+    }
+
+    if (ngx_strncmp(value->data, "dialect=", 8) == 0) {
+        return ", expected \"5.16\", \"5.14\" or \"pickle\"";
+    }
+
+    if (ngx_strncmp(value->data, "forward=", 8) == 0) {
+        return ", expected \"on\" or \"off\"";
+    }
+
+    return "";
 }
 
 

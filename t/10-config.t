@@ -410,6 +410,10 @@ subtest 'socketio and socketio_api' => sub {
             qr/another directive takes over the location of "$name"/,
             "location / {\n$name; # <--\nproxy_pass http://127.0.0.1;\n}",
             'server');
+        bad("$name behind another handler",
+            qr/"$name" directive conflicts with another one that serves/,
+            "location / {\nproxy_pass http://127.0.0.1;\n$name; # <--\n}",
+            'server');
     }
 
     bad('both', qr/conflicts with "socketio" in the same/, 'socketio_api;');
@@ -432,6 +436,31 @@ EOF
             limit_except GET { deny all; }
         }
 EOF
+};
+
+
+subtest 'socketio_message_queue' => sub {
+    my $queue = 'socketio_message_queue redis://127.0.0.1';
+
+    good('with all parameters',
+         "socketio_zone a 1m;\n$queue format=python channel=c dialect=5.14"
+         . " forward=on zone=a;", 'http');
+
+    for my $case (
+        [ 'format=pyton', qr/"format=pyton", expected "python" or "node"/ ],
+        [ 'dialect=5.18',
+          qr/"dialect=5.18", expected "5.16", "5.14" or "pickle"/ ],
+        [ 'forward=yes', qr/"forward=yes", expected "on" or "off"/ ],
+        [ 'chanel=c', qr/invalid parameter "chanel=c"/ ],
+        [ 'format=node dialect=pickle',
+          qr/"dialect" is of "format=python" only/ ],
+        [ 'dialect=pickle format=node',
+          qr/"dialect" is of "format=python" only/ ],
+    ) {
+        my ($parameters, $reason) = @$case;
+
+        bad($parameters, $reason, "$queue $parameters;", 'http');
+    }
 };
 
 
