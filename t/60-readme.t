@@ -1142,6 +1142,7 @@ sub behind {
     return SIO::Nginx->new(workers => 2, server => <<"EOS")->start;
         location /socket.io/ {
             socketio;
+            socketio_namespaces / /bare;
             socketio_webhook /_socketio;
             @{[ $secret ? "socketio_webhook_secret $secret;" : '' ]}
         }
@@ -1156,14 +1157,47 @@ EOS
 }
 
 
+# The rest of what examples/nginx_socketio.py has the names of.
+
+my $names = <<'EOS';
+
+
+@socketio.on("connect", namespace="/bare")
+def bare():
+    return request.headers.get("authorization") == "yes"
+
+
+@socketio.event
+def ask(token):
+    emit("answer me", b"\0\xff", [token], callback=answered)
+
+
+@socketio.callback
+def answered(*args):
+    emit("answered", *args)
+
+
+@socketio.on("bytes")
+def octets(value):
+    return {"type": type(value["in"][0]).__name__, "back": value["in"][0]}, 7
+
+
+@socketio.on("message")
+def message(data):
+    emit("where", request.namespace, broadcast=True, skip_sid=request.sid)
+    disconnect()
+EOS
+
+
 subtest 'coming from Flask-SocketIO' => sub {
     my $dir = temp_dir();
-    my ($names, $app, $outside) =
-        map { $_->{text} } blocks('python', 'Coming from Flask-SocketIO');
+    my ($app) = map { $_->{text} }
+                blocks('python', 'Coming from Flask-SocketIO');
 
-    write_file("$dir/verify.py", $python);
-    write_file("$dir/nginx_socketio.py", $names);
-    write_file("$dir/app.py", $app);
+    $app =~ s/^from nginx_socketio import \K/disconnect, /m;
+    write_file("$dir/app.py", $app . $names);
+    write_file("$dir/nginx_socketio.py",
+               read_file(root() . '/examples/nginx_socketio.py'));
 
     my ($gunicorn, $port) = gunicorn($dir, SOCKETIO_SECRET => $vector{secret});
 
@@ -1192,17 +1226,18 @@ subtest 'coming from Flask-SocketIO' => sub {
     $bob->send({ call => [ 'move', 'garden' ] });
     is_deeply($bob->json_with('answer')->{answer}, [], 'nothing returned');
 
-    $outside =~ s/127\.0\.0\.1:8080/"127.0.0.1:" . $nginx->port/e;
-    write_file("$dir/outside.py", "$outside\n" . <<'EOS');
-print(emit_from_anywhere("tick", 1, to="garden"),
-      emit_from_anywhere("tick", 1, to=["garden", "lobby"]))
+    my $api = 'http://127.0.0.1:' . $nginx->port . '/_api/';
+
+    is(SIO::Proc->run([ 'python3', '-c', <<"EOS" ], cwd => $dir)->{out},
+from nginx_socketio import socketio
+socketio.api = "$api"
+print(socketio.emit("tick", 1, to="garden"),
+      socketio.emit("tick", 1, to=["garden", "lobby"]), socketio.emit("tick"))
 EOS
+       "1 2 2\n", 'join_room, leave_room; outside of handlers');
 
-    is(SIO::Proc->run([ 'python3', "$dir/outside.py" ])->{out}, "1 2\n",
-       'join_room, leave_room; outside of handlers');
-
-    $bob->json_with('event') for 1, 2;
-    $ann->json_with('event');
+    $bob->json_with('event') for 1 .. 3;
+    $ann->json_with('event') for 1 .. 2;
 
     my $carl = connected($nginx, { token => '42' });
 
@@ -1217,9 +1252,52 @@ EOS
 
     is($r->{status}, 401, 'a forgery');
 
+    names($nginx, $bob);
+
     $_->send({ quit => 1 }) for $ann, $bob, $carl;
     $nginx->stop;
 };
+
+
+sub names {
+    my ($nginx, $other) = @_;
+
+    my %headers = (yes => [ Authorization => 'yes' ], no => []);
+
+    for my $case ([ yes => 0 ], [ no => 4 ]) {
+        my ($answer, $type) = @$case;
+
+        my $c = SIO::Client->new(port => $nginx->port,
+                                 headers => $headers{$answer});
+
+        is($c->join('/bare')->{type}, $type,
+           "a handler without arguments says $answer");
+        $c->disconnect;
+    }
+
+    my $c = SIO::Client->connect(port => $nginx->port,
+                                 auth => { token => '42' });
+
+    $c->emit_to('/', 0, 'ask', 'me');
+
+    my $packet = $c->wait_for(sub { defined $_[0]{id} && $_[0]{type} == 5 });
+
+    is_deeply([ $packet->{data}[2], @{ $packet->{attachments} } ],
+              [ ['me'], "\0\xff" ], 'octets to a client, a decorated event');
+    $c->ack($packet, 'pong', 1);
+    is_deeply($c->event('answered'), [ 'answered', 'pong', 1 ], 'callback');
+
+    $c->emit_to('/', 1, 'bytes', { in => [ \"\x01\xfe" ] });
+    $packet = $c->wait_for(sub { $_[0]{type} == 6 });
+    is_deeply([ $packet->{data}[0]{type}, $packet->{data}[1],
+                @{ $packet->{attachments} } ],
+              [ 'bytes', 7, "\x01\xfe" ], 'octets from a client, and back');
+
+    $c->emit_to('/', undef, 'message', 'bye');
+    is_deeply($other->json_with('event')->{event}, [ 'where', '/' ],
+              'broadcast, skip_sid, request.namespace');
+    ok($c->wait_for(sub { $_[0]{type} == 1 }), 'disconnect()');
+}
 
 
 subtest 'coming from Node' => sub {

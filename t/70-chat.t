@@ -142,7 +142,7 @@ subtest 'a conversation' => sub {
               'what is repeated is the same message');
     is($bob->event('message')->[1]{id}, $said->{id}, 'for Bob, too');
 
-    is_deeply($bob->call('move', 'garden'), [undef], 'Bob goes');
+    is_deeply($bob->call('move', 'garden'), [], 'Bob goes');
     is_deeply($bob->call('here')->[0]{messages}, [], 'into an empty room');
     people($ann, 'Ann in lobby, Bob B in garden', 'Ann sees that');
 
@@ -288,13 +288,13 @@ sub open_still {
 subtest 'the application' => sub {
     my $r = SIO::Proc->run([ 'python3', '-B', '-c', <<'EOF', temp_dir() ],
 import base64, hmac, json, os, sys, time
-sys.path.insert(0, "")
-os.environ["SOCKETIO_WEBHOOK_SECRET"] = "whsec_" + "QUFB" * 6
+sys.path[:0] = ["", ".."]
+os.environ["SOCKETIO_SECRET"] = "whsec_" + "QUFB" * 6
 os.environ["CHAT_DB"] = sys.argv[1] + "/chat.db"
 import app
 
 def post(stamp, key, **hook):
-    hook = dict({"type": "event", "id": "m", "sid": "s", "args": []}, **hook)
+    hook = dict({"id": "m", "sid": "s", "namespace": "/"}, **hook)
     body = json.dumps(hook).encode()
     mac = hmac.digest(key, b"msg_1.%d." % stamp + body, "sha256")
     return app.app.test_client().post("/socketio", data=body, headers={
@@ -308,10 +308,12 @@ def people(**hook):
     return post(now, b"AAA" * 6, **hook).json["emit"][0]["args"][1]
 
 now = int(time.time())
-print([post(*args, event="none").status_code for args in [
+print([post(*args, type="event", event="none", args=[]).status_code for args in [
            (now, b"AAA" * 6), (now, b"BBB" * 6), (now - 400, b"AAA" * 6)]],
       app.app.test_client().post("/socketio", json={}).status_code)
-print(people(event="here"), people(type="disconnect"), people(event="here"))
+here = {"type": "event", "event": "here", "args": []}
+gone = {"type": "disconnect", "reason": "transport close"}
+print(people(**here), people(**gone), people(**here))
 
 app.store.KEPT, app.store.GONE = 20, 10
 

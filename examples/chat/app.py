@@ -1,19 +1,21 @@
 """A chat with rooms: plain Flask, under any number of workers of any kind.
 
-The Socket.IO server is nginx, which asks what shall happen: webhooks.py calls
-one of these functions.  nginx keeps `user` and `state`, store.py the rest.
+The Socket.IO server is nginx, which asks what shall happen: nginx_socketio.py
+calls one of these functions.  nginx keeps g.user and g.state for each client,
+store.py the rest.
 """
 
-from base64 import b64decode
+import os
 from hashlib import sha256
 
-from flask import Flask, abort, g
+from flask import Flask, abort, g, request
 
 import store
-from webhooks import blueprint, emit, on
+from nginx_socketio import emit, join_room, leave_room, socketio
 
 app = Flask(__name__)
-app.register_blueprint(blueprint)
+app.config["SOCKETIO_SECRET"] = os.environ["SOCKETIO_SECRET"]
+app.register_blueprint(socketio)
 
 IMAGES = [(b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"),
           (b"GIF8", "image/gif"), (b"RIFF", "image/webp")]
@@ -34,61 +36,60 @@ def digest(text):
 
 def enter(room):
     g.state["room"] = word(room) or "lobby"
-    g.reply.update(state=g.state, join="#" + g.state["room"])
+    join_room("#" + g.state["room"])
 
 
 def tell_people(room):      # browsers believe the highest number
-    number, people = store.move(g.sid, g.user, g.state.get("name"), room)
+    number, people = store.move(request.sid, g.user, g.state.get("name"), room)
     emit("people", number, people, broadcast=True)
 
 
-@on("connect")
+@socketio.on("connect")
 def connect(auth):
     g.state["name"] = word(auth.get("name"))
     if not g.state["name"]:
         raise ConnectionRefusedError("Please tell us your name")
     # Who knows the key is the same person, by whichever connection.
-    g.reply["user"] = digest(clean(auth.get("key"), 64) or g.sid)
+    g.user = digest(clean(auth.get("key"), 64) or request.sid)
     enter(auth.get("room"))
 
 
-@on("move")
+@socketio.on("move")
 def move(room=None, *_):
-    g.reply["leave"] = "#" + g.state["room"]
+    leave_room("#" + g.state["room"])
     enter(room)
 
 
-@on("here")
+@socketio.on("here")
 def here(*_):       # asked from within the room: nothing is missed in between
     tell_people(g.state["room"])
     return {"you": g.user, "messages": store.said(g.state["room"])}
 
 
-@on("message")
-def message(room=None, key=None, text=None, *_):
+@socketio.on("message")
+def message(room=None, key=None, text=None, *images):
     room, text = word(room), clean(text, 2000)
-    coded = g.hook.get("attachments", [])[:1]
-    image = b64decode("".join(coded))
+    images = [one for one in images[:1] if isinstance(one, bytes)]
+    image = b"".join(images)
     type = next((t for magic, t in IMAGES if image.startswith(magic)), None)
-    if coded and (not type or len(image) > 500000):
+    if images and (not type or len(image) > 500000):
         return {"error": "That is not an image, or too large"}
     if not room or not (text or image):
         return {"error": "There is nothing in it"}
     # What was not acknowledged is sent again, with the same key.
     id = digest(f"{g.user} {clean(key, 64) or g.hook['id']}")
     said = store.say(id, room, g.user, g.state["name"], text, type, image)
-    emit("message", said, *({"_placeholder": True, "num": 0} for _ in coded),
-         attachments=coded, to="#" + room, except_=g.sid)
+    emit("message", said, *images, to="#" + room, include_self=False)
     return said
 
 
-@on("typing")
+@socketio.on("typing")
 def typing(*_):
     emit("typing", g.user, g.state["name"], to="#" + g.state["room"],
-         except_=g.sid, volatile=True)
+         include_self=False, volatile=True)
 
 
-@on("disconnect")
+@socketio.on("disconnect")
 def disconnect():
     tell_people(None)
 
