@@ -223,7 +223,8 @@ subtest 'what is in it' => sub {
 
     ok($files{"/usr/share/doc/$name/$_"}, $_)
         for qw(copyright copyright.hiredis changelog.gz README.md.gz
-               README.Debian examples/nginx.conf.example);
+               README.Debian examples/nginx.conf.example
+               examples/nginx_socketio.py);
 };
 
 
