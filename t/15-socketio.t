@@ -325,6 +325,11 @@ both 'CONNECT' => sub {
         answers($eio, [ '431[1]' ],
                 'C90 ' . shown($nsp) . ': the connection stays');
     }
+
+    my $line = 'client wants to enter namespace "/nope", which '
+               . '"socketio_namespaces" does not declare';
+
+    like($nginx->log, qr/\[info\] .* \Q$line\E/, 'the log says why');
 };
 
 

@@ -372,6 +372,11 @@ ngx_sio_socket_connect(ngx_sio_session_t *s, ngx_sio_packet_t *p)
     }
 
     if (!s->engine->ops->allowed(s, &p->nsp)) {
+        ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
+                      "client wants to enter namespace \"%V\", which "
+                      "\"socketio_namespaces\" does not declare",
+                      ngx_sio_socket_shown(&p->nsp));
+
         ngx_sio_socket_send_error(s, &p->nsp, &invalid, NULL);
         return NGX_OK;
     }
