@@ -470,6 +470,26 @@ subtest 'every line of the log that is quoted' => sub {
 };
 
 
+# What an operator is to see.  Mistakes in the configuration explain themselves,
+# and say where they are; nginx's own words need no explanation.
+
+subtest 'every line of the log that matters' => sub {
+    my (undef, $lines) = strings(join '', source('*.c'), source('*/*.c'));
+
+    my @quoted = map { defined && /^`(.*?)`/ ? $1 : () }
+                 map { $_->[1] } rows('Troubleshooting', 3);
+
+    for my $case (@$lines) {
+        my ($level, $line) = @$case;
+
+        next if $level !~ /^(?:NOTICE|WARN|ERR|CRIT)$/
+                || $line =~ / in …:…$/ || $line =~ /^ failed: /;
+
+        ok(grep({ index($line, $_) >= 0 } @quoted), $line);
+    }
+};
+
+
 subtest 'what clients are told' => sub {
     my $text = source('ngx_http_socketio_answer.c');
     my ($table) = $text =~ /answer_messages\[\] = \{(.*?)\};/s;
