@@ -66,6 +66,12 @@ ngx_http_socketio_api_start(ngx_http_socketio_api_t *api)
         }
 
         if (rc != NGX_OK) {
+
+            /* calls before it are going to be answered */
+
+            ngx_http_socketio_unpark(api->parked);
+            api->parked = NULL;
+
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }

@@ -651,10 +651,10 @@ ngx_http_socketio_handler_body(ngx_http_request_t *r)
     rc = ngx_http_socketio_body_collect(r, x->lcf->max_payload, &x->body);
 
     if (rc == NGX_AGAIN) {
-        r->read_event_handler = ngx_http_socketio_handler_body;
 
         if (x->parked != NULL || ngx_http_socketio_handler_begin(x) == NGX_OK)
         {
+            r->read_event_handler = ngx_http_socketio_handler_body;
             return;
         }
 
@@ -676,6 +676,10 @@ ngx_http_socketio_handler_body(ngx_http_request_t *r)
 
     } else {
         ngx_http_socketio_handler_abort(x);
+
+        if (x->parked != NULL) {
+            ngx_http_socketio_handler_unwait(x);
+        }
     }
 
     ngx_http_finalize_request(r, rc);
@@ -840,15 +844,30 @@ ngx_http_socketio_handler_wait(ngx_http_socketio_exchange_t *x)
 }
 
 
+/*
+ * From here on the request is nginx's: it may wait in another location, of an
+ * error_page, or for its client to close, and must not come back here.
+ */
+
 static void
 ngx_http_socketio_handler_unwait(ngx_http_socketio_exchange_t *x)
 {
+    ngx_http_request_t  *r;
+
+    r = x->request;
+
     if (x->timer.timer_set) {
         ngx_del_timer(&x->timer);
     }
 
     ngx_http_socketio_unpark(x->parked);
     x->parked = NULL;
+
+    if (!r->discard_body) {
+        r->read_event_handler = ngx_http_block_reading;
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
 }
 
 
