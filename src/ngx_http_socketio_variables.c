@@ -149,7 +149,7 @@ ngx_http_socketio_variables_escape(ngx_http_request_t *r,
 
     while (p < last) {
         if (ngx_http_socketio_variables_unfit(*p, in_uri)) {
-            dst = ngx_sprintf(dst, "%%%02Xd", (ngx_uint_t) *p++);
+            dst = ngx_sprintf(dst, "%%%02Xi", (ngx_uint_t) *p++);
 
         } else {
             *dst++ = *p++;

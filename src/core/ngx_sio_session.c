@@ -16,6 +16,7 @@ static void ngx_sio_ignore_receive(ngx_sio_session_t *s, ngx_uint_t binary,
 static void ngx_sio_ignore_flush(ngx_sio_session_t *s);
 static void ngx_sio_session_pace(ngx_sio_session_t *s,
     ngx_sio_eio_packet_t *pkt);
+static uint64_t ngx_sio_session_now(ngx_sio_session_t *s);
 static ngx_msec_t ngx_sio_session_held_due(ngx_sio_session_t *s);
 static void ngx_sio_session_message(ngx_sio_session_t *s,
     ngx_sio_eio_packet_t *pkt);
@@ -329,11 +330,33 @@ ngx_sio_session_pace(ngx_sio_session_t *s, ngx_sio_eio_packet_t *pkt)
         return;
     }
 
-    now = (uint64_t) ngx_current_msec * 1000;
+    now = ngx_sio_session_now(s);
 
     s->event_time = ngx_max(s->event_time, now) + s->conf->event_period;
 
     ngx_sio_session_hold(s);
+}
+
+
+/*
+ * In usec.  Where nginx's clock has 32 bits it begins anew every 49 days, and
+ * leaves event_time farther ahead than packets can have brought it.
+ */
+
+static uint64_t
+ngx_sio_session_now(ngx_sio_session_t *s)
+{
+    uint64_t  now;
+
+    now = (uint64_t) ngx_current_msec * 1000;
+
+    if (s->event_time
+        > now + s->conf->event_burst + 2 * s->conf->event_period)
+    {
+        s->event_time = now;
+    }
+
+    return now;
 }
 
 
@@ -348,7 +371,7 @@ ngx_sio_session_hold(ngx_sio_session_t *s)
 
     if (s->held || s->closing || conf->event_period == 0
         || s->event_time + conf->event_period
-           <= (uint64_t) ngx_current_msec * 1000 + conf->event_burst)
+           <= ngx_sio_session_now(s) + conf->event_burst)
     {
         return;
     }

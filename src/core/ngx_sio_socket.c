@@ -297,7 +297,7 @@ ngx_sio_socket_dispatch(ngx_sio_session_t *s, ngx_sio_packet_t *p,
     ngx_log_error(NGX_LOG_INFO, ngx_sio_session_log(s), 0,
                   "client sent packet type %ui for namespace \"%V\", "
                   "which it has %s",
-                  p->type, ngx_sio_socket_shown(&p->nsp),
+                  (ngx_uint_t) p->type, ngx_sio_socket_shown(&p->nsp),
                   so ? "joined" : "not joined");
 
     *reason = NGX_SIO_REASON_FORCED_SERVER_CLOSE;

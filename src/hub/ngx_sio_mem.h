@@ -30,7 +30,7 @@
 
 /* the smallest zone; its largest entry is about 40 kB */
 #define NGX_SIO_MEM_MIN_SIZE   (512 * 1024)
-#define NGX_SIO_MEM_MAX_SIZE   ((size_t) 1 << 36)
+#define NGX_SIO_MEM_MAX_SIZE   ((size_t) 1 << (NGX_PTR_SIZE == 8 ? 36 : 30))
 #define NGX_SIO_MEM_MAX_NAME   128
 
 

@@ -583,7 +583,7 @@ ngx_sio_redis_length(ngx_sio_redis_t *r)
 
     n = ngx_atoi(r->head + 1, r->nhead - 3);
 
-    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
+    if (n == NGX_ERROR || n > (ngx_int_t) NGX_MAX_INT32_VALUE) {
         return NGX_DECLINED;
     }
 
