@@ -30,8 +30,6 @@ static u_char *ngx_http_socketio_backend_copy_str(u_char *p, ngx_str_t *dst,
     ngx_str_t *src);
 static void ngx_http_socketio_backend_shift(ngx_http_socketio_peer_t *peer);
 static void ngx_http_socketio_backend_stalled(ngx_event_t *ev);
-static ngx_uint_t ngx_http_socketio_backend_of(ngx_queue_t *queue,
-    ngx_http_socketio_worker_t *w);
 static u_char *ngx_http_socketio_backend_log_client(ngx_log_t *log,
     u_char *buf, size_t len);
 static u_char *ngx_http_socketio_backend_log_flight(void *data, u_char *buf,
@@ -332,29 +330,12 @@ ngx_http_socketio_backend_user(ngx_sio_socket_t *so)
 ngx_uint_t
 ngx_http_socketio_backend_busy(ngx_http_socketio_worker_t *w)
 {
-    return ngx_http_socketio_backend_of(&ngx_http_socketio_backend_flights, w)
-           + ngx_http_socketio_backend_of(&ngx_http_socketio_backend_remotes,
-                                          w)
-           + ngx_http_socketio_backend_of(&ngx_http_socketio_backend_holds, w)
-           + ngx_http_socketio_backend_of(&ngx_http_socketio_backend_stalls,
-                                          w);
-}
-
-
-static ngx_uint_t
-ngx_http_socketio_backend_of(ngx_queue_t *queue, ngx_http_socketio_worker_t *w)
-{
-    ngx_uint_t                 n;
-    ngx_http_socketio_peer_t  *peer;
-
-    n = 0;
-    peer = NULL;
-
-    while ((peer = ngx_http_socketio_backend_each(queue, w, peer)) != NULL) {
-        n++;
-    }
-
-    return n;
+    return ngx_http_socketio_backend_each(&ngx_http_socketio_backend_flights,
+                                          w, NULL)
+               != NULL
+           || ngx_http_socketio_backend_each(
+                              &ngx_http_socketio_backend_remotes, w, NULL)
+               != NULL;
 }
 
 

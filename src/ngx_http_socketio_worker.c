@@ -43,6 +43,7 @@ static void ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id,
 static void ngx_http_socketio_drain(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_parting(ngx_event_t *ev);
 static void ngx_http_socketio_linger(ngx_event_t *ev);
+static void ngx_http_socketio_left(ngx_http_socketio_worker_t *w);
 static void ngx_http_socketio_shutdown(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_lost(ngx_sio_hub_t *hub);
 static void ngx_http_socketio_appended(ngx_sio_hub_t *hub,
@@ -478,8 +479,10 @@ ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record)
 
 
 /*
- * Sessions have timers of their own that keep the worker; requests that wait
- * for other workers, webhooks, and message queues are what this one is for.
+ * Sessions have timers of their own that keep the worker, and so have requests
+ * and webhooks.  This one is for what other hosts and workers are to answer, for
+ * what the log had no room for, for message queues, and for webhooks that are to
+ * be given up at last.
  */
 
 static void
@@ -489,6 +492,7 @@ ngx_http_socketio_drain(ngx_sio_hub_t *hub)
     ngx_http_socketio_worker_t  *w;
 
     w = ngx_sio_hub_data(hub);
+    w->draining = 1;
 
     if (w->bridge != NULL) {
         ngx_http_socketio_bridge_drain(w->bridge);
@@ -556,10 +560,21 @@ ngx_http_socketio_linger(ngx_event_t *ev)
     }
 
     if (w->park.used || ngx_http_socketio_backend_busy(w)
-        || !ngx_queue_empty(&w->answers) || ngx_sio_hub_unread(w->hub)
+        || ngx_sio_hub_waiting(w->hub)
         || (w->bridge != NULL && ngx_http_socketio_bridge_busy(w->bridge)))
     {
         ngx_add_timer(ev, NGX_HTTP_SOCKETIO_LINGER_INTERVAL);
+    }
+}
+
+
+/* A session is no longer here, whose last words may wait for something. */
+
+static void
+ngx_http_socketio_left(ngx_http_socketio_worker_t *w)
+{
+    if (w->draining && !w->linger.timer_set) {
+        ngx_add_timer(&w->linger, NGX_HTTP_SOCKETIO_LINGER_INTERVAL);
     }
 }
 
@@ -580,9 +595,7 @@ ngx_http_socketio_shutdown(ngx_sio_hub_t *hub)
 
     w->deadline = ngx_current_msec + NGX_HTTP_SOCKETIO_LINGER_WEBHOOKS;
 
-    if (!w->linger.timer_set) {
-        ngx_add_timer(&w->linger, NGX_HTTP_SOCKETIO_LINGER_INTERVAL);
-    }
+    ngx_http_socketio_left(w);
 }
 
 
@@ -750,6 +763,8 @@ ngx_http_socketio_op_closed(ngx_sio_session_t *s, ngx_uint_t reason)
 
     ngx_http_socketio_origin_unref(s->data);
     s->data = NULL;
+
+    ngx_http_socketio_left(w);
 }
 
 
@@ -882,6 +897,8 @@ ngx_http_socketio_op_moved(ngx_sio_session_t *s, ngx_sio_socket_t *so)
 
     ngx_http_socketio_origin_unref(s->data);
     s->data = NULL;
+
+    ngx_http_socketio_left(w);
 }
 
 

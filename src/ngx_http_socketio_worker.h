@@ -91,6 +91,7 @@ struct ngx_http_socketio_worker_s {
                                               worker, a few at a time */
     ngx_uint_t                  leavers;   /* how many the next time */
     ngx_msec_t                  shutdown;  /* when nginx closes what is left */
+    ngx_uint_t                  draining;
     ngx_event_t                 review;    /* looks for journal records whose
                                               sessions never came */
     time_t                      warned;    /* when the log was last told that

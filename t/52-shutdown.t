@@ -40,6 +40,20 @@ my $server = <<'EOF';
             socketio_ping_timeout 1s;
         }
 
+        # of whose ends nobody is told
+        location /brief/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_webhook_events event;
+        }
+
+        # of whom it takes long to know that they have left
+        location /patient/ {
+            socketio;
+            socketio_webhook /_hook;
+            socketio_ping_timeout 10m;
+        }
+
         location /_api/ {
             socketio_api;
             allow 127.0.0.1;
@@ -83,16 +97,16 @@ sub client {
 # A session in this worker, where its polls go, too.
 
 sub client_in {
-    my ($nginx, $pid, $transport) = @_;
+    my ($nginx, $pid, $transport, %option) = @_;
 
     my $http = $nginx->connect_to($pid, timeout => 20);
     my $eio;
 
     if ($transport eq 'polling') {
-        $eio = SIO::EIO->open(http => $http, timeout => 20);
+        $eio = SIO::EIO->open(http => $http, timeout => 20, %option);
 
     } else {
-        $eio = SIO::EIO->new(port => $nginx->port, timeout => 20);
+        $eio = SIO::EIO->new(port => $nginx->port, timeout => 20, %option);
         $eio->{ws} = $eio->websocket(http => $http);
         $eio->opened($eio->{ws}->recv);
     }
@@ -198,9 +212,17 @@ subtest 'the time for sessions is over' => sub {
     my @clients = map { client_in($nginx, $_, 'websocket') }
                       $first, $second, $first;
     my $polling = client_in($nginx, $second, 'polling');
+    my $patient = client_in($nginx, $second, 'polling', path => '/patient/');
 
     # It waits in its own worker.
     my $poll = $polling->eio->get_start;
+
+    # For half a minute a poll that tells him would be waited for.
+    my $closed = client_in($nginx, $first, 'polling', path => '/patient/');
+
+    is(SIO::HTTP->new(port => $nginx->port)->post('/_api/disconnect',
+           '{"in":["' . $closed->sid . '"],"close":true}')->{body},
+       '{"matched":1}', 'closed by the application');
 
     my @old = $nginx->reload(timeout => 20);
 
@@ -223,9 +245,10 @@ subtest 'the time for sessions is over' => sub {
     gone('time-out', @old);
 
     # Their heirs tell the backend.
-    $backend->wait_done(4, 20, type => 'disconnect');
+    $backend->wait_done(6, 20, type => 'disconnect');
     is_deeply(reasons(), {
-        map { $_->sid => ['server shutting down'] } @clients, $polling
+        $closed->sid => ['server namespace disconnect'],
+        map { $_->sid => ['server shutting down'] } @clients, $polling, $patient
     }, 'backends are told once, and why');
 
     # The same without heirs.
@@ -303,6 +326,166 @@ subtest 'webhooks and polls under way' => sub {
                $backend->requests(sid => $leaver->sid);
 
     is_deeply([ map { $_->{json}{seq} } @done ], [ 0, 1, 2 ], 'in order');
+
+    $nginx->stop;
+};
+
+
+# None of the workers that drain has a session of its own here, which would keep
+# it.
+
+subtest 'what keeps a worker without sessions' => sub {
+    my $nginx = nginx(workers => 3);
+    my ($owner, $guest, $other) = $nginx->workers;
+
+    $backend->on({ type => 'event', event => 'slow' }, { delay => 4 });
+
+    # A poll, of a session elsewhere, that no ping ends.
+    my $polling = client_in($nginx, $owner, 'polling', path => '/patient/');
+    my $poll = $polling->eio->get_start(
+        http => $nginx->connect_to($guest, timeout => 20));
+
+    # A session came with an event that its old worker waits for the answer to,
+    # and with one behind it, and has ended.
+    my $mover = client_in($nginx, $owner, 'polling');
+
+    $mover->emit('slow');
+    $backend->wait(1, 20, event => 'slow');
+    $mover->eio->upgrade(http => $nginx->connect_to($other, timeout => 20));
+    $mover->emit('next');
+    $mover->disconnect;
+
+    my @old = $nginx->reload(timeout => 20);
+
+    ok(alive($guest), 'who has a poll waits');
+    is(SIO::HTTP->new(port => $nginx->port)->post('/_api/emit',
+           '{"event":"n","args":[1],"to":"' . $polling->sid . '"}')->{body},
+       '{"matched":1}', 'an emit to who polls');
+
+    my $response = $poll->wait;
+
+    is($response && $response->{status}, 200, 'a poll that waits is answered');
+
+    $polling->eio->{http} = SIO::HTTP->new(port    => $nginx->port,
+                                           timeout => 20);
+    $polling->disconnect;
+
+    gone('reload', @old);
+
+    $backend->wait_done(1, 20, sid => $mover->sid, type => 'disconnect');
+
+    my @told = map { $_->{json} } $backend->requests(sid => $mover->sid);
+
+    is_deeply([ map { [ $_->{seq}, $_->{event} // $_->{reason} // '' ] }
+                    @told ],
+              [ [ 0, '' ], [ 1, 'slow' ], [ 2, 'next' ],
+                [ 3, 'transport close' ] ],
+              'what came with a session is told, in order');
+
+    $nginx->stop;
+};
+
+
+# Somebody stands still, and the log is full.  What the application says then
+# waits in the worker that it has said it to, also when that has nothing else
+# to do.
+
+for my $case (
+    [ 'when it begins to drain', '/brief/',     0 ],
+    [ 'with an end to tell',     '/socket.io/', 0 ],
+    [ 'while it drains',         '/brief/',     1 ],
+) {
+    my ($when, $path, $drains) = @$case;
+
+    subtest "what waits for room in the log, $when" => sub {
+        my $nginx = nginx(
+            workers => 3,
+            http    => 'access_log off; socketio_zone socketio 512k; '
+                       . 'socketio_max_payload 20k; '
+                       . 'subrequest_output_buffer_size 1m;',
+        );
+        my ($still, $leaver, $other) = $nginx->workers;
+        my $text = 'x' x 5000;
+
+        # together much more than the log holds
+        $backend->on({ type => 'event', event => 'tell' }, { body =>
+            '{"emit":[' . join(',', map {
+                qq({"event":"said","args":[$_,"$text"],"broadcast":true})
+            } 1 .. 100) . ']}' });
+
+        my $listener = client_in($nginx, $other, 'websocket', path => $path);
+        my $speaker = client_in($nginx, $leaver, 'websocket', path => $path);
+
+        my $drain = sub {
+            kill 'QUIT', $leaver;
+            ok(wait_until(10, sub {
+                return grep { $_ == $leaver } $nginx->draining;
+            }), 'a worker drains');
+        };
+
+        if ($drains) {
+            $drain->();
+            is_deeply($speaker->call('echo', 1), [1], 'and goes on');
+            sleep 0.5;
+        }
+
+        kill 'STOP', $still;
+
+        $speaker->emit('tell');
+        ok($nginx->wait_log(qr/"socketio" is full: ring of/, 20),
+           'the log is full');
+        $speaker->disconnect;
+        $drain->() if !$drains;
+
+        # Longer than it would take to end.
+        sleep 0.5;
+        ok(alive($leaver), 'who has something to say waits');
+
+        kill 'CONT', $still;
+
+        gone('with room', $leaver);
+
+        my @said;
+
+        while (@said < 100) {
+            push @said, ($listener->event('said') // last)->[1];
+        }
+
+        is_deeply(\@said, [ 1 .. 100 ], 'what it has to say is heard');
+
+        my @ends = $backend->requests(type   => 'disconnect',
+                                      reason => 'transport close');
+
+        is(@ends, $path eq '/brief/' ? 0 : 1, 'and so is the end');
+
+        $nginx->stop;
+    };
+}
+
+
+# Not longer than five seconds after the last client was closed.
+
+subtest 'a backend that hangs' => sub {
+    my $nginx = nginx(main => 'worker_shutdown_timeout 1s;');
+    my @clients = map { client_in($nginx, $_, 'websocket') }
+                      ($nginx->workers) x 2;
+
+    $backend->on({ type => $_ }, { hang => 1 }) for qw(event disconnect);
+
+    ask($_, 'hangs', 1) for @clients[0, 1];
+    $backend->wait(2, 20, event => 'hangs');
+
+    my @old = $nginx->reload(timeout => 20);
+
+    # Its own time would be ten seconds, and five minutes for the ends.
+    gone('hanging', @old);
+
+    $backend->on({ type => 'disconnect' }, {});
+    $backend->wait_done(4, 40, type => 'disconnect', status => 204);
+
+    is_deeply(reasons(), {
+        map { $_->sid => ['server shutting down'] } @clients
+    }, 'those who follow tell the ends');
 
     $nginx->stop;
 };

@@ -94,9 +94,9 @@ ngx_sio_hub_data(ngx_sio_hub_t *hub)
 
 
 ngx_uint_t
-ngx_sio_hub_unread(ngx_sio_hub_t *hub)
+ngx_sio_hub_waiting(ngx_sio_hub_t *hub)
 {
-    return hub->own > hub->position || !ngx_queue_empty(&hub->backlog);
+    return !ngx_queue_empty(&hub->backlog);
 }
 
 

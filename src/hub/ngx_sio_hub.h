@@ -218,11 +218,8 @@ ngx_int_t ngx_sio_hub_append(ngx_sio_hub_t *hub, ngx_uint_t kind,
     ngx_uint_t flags, ngx_sio_hub_addr_t to, ngx_str_t *parts,
     ngx_uint_t nparts, ngx_sio_hub_members_t *members);
 
-/*
- * Whether entries that this worker appended for everybody or for itself have
- * not come back through ops->entry yet, or still wait in the backlog.
- */
-ngx_uint_t ngx_sio_hub_unread(ngx_sio_hub_t *hub);
+/* Whether entries of this worker wait for room. */
+ngx_uint_t ngx_sio_hub_waiting(ngx_sio_hub_t *hub);
 
 /*
  * Of the entries with NGX_SIO_HUB_OWED that this worker appended for everybody:

@@ -273,7 +273,6 @@ ngx_sio_hub_append_commit(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *e,
     }
 
     if (rc == NGX_OK && ngx_sio_hub_read_concerned(hub, e)) {
-        hub->own = e->position + e->size;
         ngx_sio_hub_read(hub);
     }
 

@@ -67,7 +67,6 @@ struct ngx_sio_hub_s {
     ngx_sio_slot_t           *slot;       /* of self */
 
     uint64_t                  position;   /* see ngx_sio_hub_position() */
-    uint64_t                  own;        /* end of our last entry for us */
     uint64_t                  owed;       /* of the last one owed to all */
     ngx_sio_hub_buf_t         body;       /* of the entry being handled */
     ngx_sio_hub_buf_t         shipped;    /* of the one given out last */

@@ -481,7 +481,6 @@ ngx_sio_hub_read_return(ngx_sio_hub_t *hub)
     hub->slot = &hub->members.slots.slots[self.slot];
     missed = hub->slot->cursor - hub->position;
     hub->position = hub->slot->cursor;
-    hub->own = hub->position;
     hub->owed = hub->position;
 
     dropped = ngx_sio_hub_append_begin_anew(hub);
