@@ -28,6 +28,7 @@ use Time::HiRes qw(sleep);
 my $kills = $ENV{SIO_FULL} ? 100 : 16;
 
 my $mortal = SIO::Mortal->new;
+my $holders = 0;                     # of the lock, that were killed
 my $backend = SIO::Backend->new->start;
 
 
@@ -245,6 +246,7 @@ sub move {
 
     my $dead = $mortal->off;
 
+    $holders++ if $dead && $mortal->held;
     replaced($nginx, $dead) if $dead;
 
     $client->{nsp} = '/slow' if $under_way eq 'connect';
@@ -260,9 +262,11 @@ for my $under_way ('nothing', 'event', 'connect') {
         my $nginx = nginx(3);
         my $n = 0;
 
+        $holders = 0;
         1 while $n < 200 && move($nginx, ++$n, $under_way);
 
         cmp_ok($n, '>', 10, "$n steps");
+        cmp_ok($holders, '>', $n / 3, "at $holders with the lock");
         told_once($under_way);
         empty($nginx, $under_way);
         counted($nginx, $under_way);

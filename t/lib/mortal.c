@@ -6,6 +6,7 @@
  *             about to release it, or has done so; who comes to 0 is killed
  *     victim  by whom alone, or 0
  *     dead    who it was
+ *     held    1: and had the lock
  *
  * These are the moments at which something becomes visible to others.  The
  * master, which nobody has forked, is immortal.
@@ -25,6 +26,7 @@ typedef struct {
     int   nth;
     int   victim;
     int   dead;
+    int   held;
 } mortal_t;
 
 
@@ -70,7 +72,7 @@ mortal_init(void)
 
 
 static void
-mortal_moment(void)
+mortal_moment(int holds)
 {
     if (!mortal_forked
         || __atomic_load_n(&mortal->nth, __ATOMIC_RELAXED) <= 0
@@ -80,6 +82,7 @@ mortal_moment(void)
     }
 
     if (__atomic_sub_fetch(&mortal->nth, 1, __ATOMIC_RELAXED) == 0) {
+        mortal->held = holds;
         mortal->dead = getpid();
         kill(getpid(), SIGKILL);
     }
@@ -104,7 +107,7 @@ pthread_mutex_trylock(pthread_mutex_t *mutex)
 
     if (rc == 0) {
         mortal_holds = 1;
-        mortal_moment();
+        mortal_moment(1);
     }
 
     return rc;
@@ -127,13 +130,13 @@ pthread_mutex_unlock(pthread_mutex_t *mutex)
     mortal_holds = 0;
 
     if (holds) {
-        mortal_moment();
+        mortal_moment(1);
     }
 
     rc = real(mutex);
 
     if (holds) {
-        mortal_moment();
+        mortal_moment(0);
     }
 
     return rc;

@@ -42,7 +42,7 @@ sub nth {
     my ($self, $n, $victim) = @_;
 
     # The count comes last: it is what they look at first.
-    $self->put(4, $victim // 0, 0);
+    $self->put(4, $victim // 0, 0, 0);
     $self->put(0, $n);
 }
 
@@ -59,9 +59,19 @@ sub off {
 
 
 sub dead {
-    my ($self) = @_;
+    return $_[0]->get(8);
+}
 
-    sysseek $self->{page}, 8, 0;
+
+sub held {
+    return $_[0]->get(12);
+}
+
+
+sub get {
+    my ($self, $offset) = @_;
+
+    sysseek $self->{page}, $offset, 0;
     sysread $self->{page}, my $octets, 4 or croak "mortal: $!";
 
     return unpack 'l', $octets;
@@ -109,9 +119,10 @@ The nth moment from now kills the worker that comes to it, whichever it is, or
 this one.  There are three of them whenever somebody takes the lock of a zone:
 behind taking it, before releasing it, and behind that.
 
-=item dead, off
+=item dead, held, off
 
-Who was killed, or 0; C<off> also spares those who are left.
+Who was killed, or 0, and whether it had the lock then; C<off> also spares those
+who are left.
 
 =back
 
