@@ -125,7 +125,6 @@ ngx_http_socketio_park_take(ngx_http_socketio_park_t *park)
     p = park->entries[park->free];
 
     park->free = p->next_free;
-    park->used++;
 
     return p;
 }
@@ -206,7 +205,6 @@ ngx_http_socketio_unpark(ngx_http_socketio_parked_t *p)
 
     p->next_free = park->free;
     park->free = p->waiter.index;
-    park->used--;
 }
 
 

@@ -65,7 +65,6 @@ typedef struct {
     ngx_uint_t                    size;        /* of the array */
     ngx_uint_t                    nentries;    /* made; they are recycled */
     ngx_uint_t                    free;        /* first free, or -1 */
-    ngx_uint_t                    used;
     size_t                        asked;       /* octets that are kept */
     uint32_t                      serial;
 } ngx_http_socketio_park_t;

@@ -479,10 +479,10 @@ ngx_http_socketio_orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record)
 
 
 /*
- * Sessions have timers of their own that keep the worker, and so have requests
- * and webhooks.  This one is for what other hosts and workers are to answer, for
- * what the log had no room for, for message queues, and for webhooks that are to
- * be given up at last.
+ * Sessions, requests that wait, and webhooks have timers of their own that keep
+ * the worker.  This one is for webhooks of which another worker has the answer,
+ * for what the log had no room for, for message queues, and for webhooks that
+ * are to be given up at last.
  */
 
 static void
@@ -559,8 +559,7 @@ ngx_http_socketio_linger(ngx_event_t *ev)
         return;
     }
 
-    if (w->park.used || ngx_http_socketio_backend_busy(w)
-        || ngx_sio_hub_waiting(w->hub)
+    if (ngx_http_socketio_backend_busy(w) || ngx_sio_hub_waiting(w->hub)
         || (w->bridge != NULL && ngx_http_socketio_bridge_busy(w->bridge)))
     {
         ngx_add_timer(ev, NGX_HTTP_SOCKETIO_LINGER_INTERVAL);

@@ -85,8 +85,8 @@ struct ngx_http_socketio_worker_s {
     ngx_uint_t                  calls;     /* of the API that wait here, */
     size_t                      held;      /* and octets of their answers */
 
-    ngx_event_t                 linger;    /* keeps a draining worker until
-                                              requests and webhooks are over */
+    ngx_event_t                 linger;    /* keeps a draining worker for what
+                                              has no timer of its own */
     ngx_event_t                 parting;   /* closes the sessions of a draining
                                               worker, a few at a time */
     ngx_uint_t                  leavers;   /* how many the next time */
