@@ -50,6 +50,8 @@ my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
             allow 127.0.0.1;
             deny all;
         }
+
+        location = /status { socketio_status; }
 EOF
 
 
@@ -66,7 +68,8 @@ sub nginx {
     return SIO::Nginx->new(
         workers => $workers,
         backend => $backend,
-        http    => "access_log off; socketio_zone socketio $zone;",
+        http    => "access_log off; socketio_zone socketio $zone; "
+                   . 'subrequest_output_buffer_size 1m;',
         server  => $server,
         events  => "worker_connections $connections;",
     )->start;
@@ -412,6 +415,67 @@ subtest 'a worker that stands still' => sub {
     is_deeply([ sort { $a <=> $b } @numbers ],
               [ sort { $a <=> $b } @accepted ],
               @accepted . ' emits were accepted and have arrived');
+
+    $nginx->stop;
+};
+
+
+# What is said of a death has to wait until there is room; what the status says
+# does not.
+
+subtest 'a death that the log has no room for' => sub {
+    my $nginx = nginx(6, '512k');
+    my ($still, $other, @victims) = $nginx->workers;
+    my $waits = client_in($nginx, $still, 'websocket');
+    my @lost = map { client_in($nginx, $_, 'websocket') } @victims;
+    my $ws = client_in($nginx, $other, 'websocket');
+    my $http = $nginx->connect_to($other, timeout => 30);
+    my $n = 3000;
+
+    my $open = sub {
+        my $status = $http->get('/status')->json;
+
+        return join ' ', $status->{connections}{open}{websocket},
+                         $status->{sockets}{open}{'/'};
+    };
+
+    # Together more than the log holds, of which nearly nothing is left.  What
+    # the first deaths say may find room.
+    $backend->on({ type => 'event', event => 'tell' }, { body => '{"emit":['
+        . join(',', map { qq({"event":"n","args":[$_],"to":"room"}) } 1 .. $n)
+        . ']}' });
+
+    is($open->(), '6 6', 'six clients');
+
+    kill 'STOP', $still;
+    $ws->emit('tell');
+    ok($nginx->wait_log(qr/"socketio" is full: ring of/, 20),
+       'the log is full');
+
+    $nginx->kill_worker('KILL', $_) for @victims;
+
+    my $seen;
+
+    ok(wait_until(8, sub { ($seen = $open->()) eq '2 2' }),
+       'who has died is not counted') or diag($seen);
+    unlike($nginx->log, qr/declared lost/, 'while there is no room');
+
+    kill 'CONT', $still;
+
+    is_deeply(reasons(4), { map { $_->sid => ['worker lost'] } @lost },
+              'each end was told once, and why');
+
+    for my $client ($waits, $ws) {
+        my @heard;
+
+        while (@heard < $n) {
+            push @heard, ($client->event('n') // last)->[1];
+        }
+
+        is_deeply(\@heard, [ 1 .. $n ], 'the others have heard all of it');
+    }
+
+    is($open->(), '2 2', 'and are still there');
 
     $nginx->stop;
 };
