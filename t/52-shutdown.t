@@ -335,10 +335,12 @@ subtest 'webhooks and polls under way' => sub {
 # it.
 
 subtest 'what keeps a worker without sessions' => sub {
-    my $nginx = nginx(workers => 3);
-    my ($owner, $guest, $other) = $nginx->workers;
+    my $nginx = nginx(workers => 4);
+    my ($owner, $guest, $other, $fourth) = $nginx->workers;
 
-    $backend->on({ type => 'event', event => 'slow' }, { delay => 4 });
+    $backend->on({ type => 'event', event => 'slow' }, { json => {
+        emit => [ { event => 'late', args => ['%sid%'],
+                    broadcast => JSON::PP::true } ] }, delay => 3 });
 
     # A poll, of a session elsewhere, that no ping ends.
     my $polling = client_in($nginx, $owner, 'polling', path => '/patient/');
@@ -355,6 +357,13 @@ subtest 'what keeps a worker without sessions' => sub {
     $mover->emit('next');
     $mover->disconnect;
 
+    # The same without a move.
+    my $leaver = client_in($nginx, $fourth, 'websocket');
+
+    $leaver->emit($_) for 'slow', 'next';
+    $backend->wait(2, 20, event => 'slow');
+    $leaver->disconnect;
+
     my @old = $nginx->reload(timeout => 20);
 
     ok(alive($guest), 'who has a poll waits');
@@ -368,19 +377,26 @@ subtest 'what keeps a worker without sessions' => sub {
 
     $polling->eio->{http} = SIO::HTTP->new(port    => $nginx->port,
                                            timeout => 20);
+
+    is_deeply([ sort map { ($polling->event('late') // [])->[1] // '' }
+                         1 .. 2 ],
+              [ sort map { $_->sid } $mover, $leaver ],
+              'what the application answers is heard');
     $polling->disconnect;
 
     gone('reload', @old);
 
-    $backend->wait_done(1, 20, sid => $mover->sid, type => 'disconnect');
+    for my $client ($mover, $leaver) {
+        $backend->wait_done(1, 20, sid => $client->sid, type => 'disconnect');
 
-    my @told = map { $_->{json} } $backend->requests(sid => $mover->sid);
+        my @told = map { $_->{json} } $backend->requests(sid => $client->sid);
 
-    is_deeply([ map { [ $_->{seq}, $_->{event} // $_->{reason} // '' ] }
-                    @told ],
-              [ [ 0, '' ], [ 1, 'slow' ], [ 2, 'next' ],
-                [ 3, 'transport close' ] ],
-              'what came with a session is told, in order');
+        is_deeply([ map { [ $_->{seq}, $_->{event} // $_->{reason} // '' ] }
+                        @told ],
+                  [ [ 0, '' ], [ 1, 'slow' ], [ 2, 'next' ],
+                    [ 3, 'transport close' ] ],
+                  'and all is told, in order');
+    }
 
     $nginx->stop;
 };
