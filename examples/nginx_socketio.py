@@ -21,7 +21,7 @@ from flask import Blueprint, abort, current_app, g, jsonify, request
 
 
 class SocketIO(Blueprint):
-    api = "http://127.0.0.1:8080/_api/"
+    api, key = "http://127.0.0.1:8080/_api/", None
 
     def __init__(self):
         super().__init__("socketio", __name__)
@@ -42,7 +42,8 @@ class SocketIO(Blueprint):
     def emit(self, event, *args, **how):
         """From anywhere, at once; returns how many clients it is for."""
         body = json.dumps(message(event, args, **how)).encode()
-        call = urllib.request.Request(self.api + "emit", body)
+        key = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        call = urllib.request.Request(self.api + "emit", body, key)
         with urllib.request.urlopen(call) as answer:
             return json.load(answer)["matched"]
 

@@ -1173,6 +1173,7 @@ sub behind {
         }
 
         location /_api/ { socketio_api; allow 127.0.0.1; deny all; }
+        location /push/ { socketio_api; socketio_api_key k; }
 EOS
 }
 
@@ -1246,15 +1247,18 @@ subtest 'coming from Flask-SocketIO' => sub {
     $bob->send({ call => [ 'move', 'garden' ] });
     is_deeply($bob->json_with('answer')->{answer}, [], 'nothing returned');
 
-    my $api = 'http://127.0.0.1:' . $nginx->port . '/_api/';
+    my ($api, $push) = map { 'http://127.0.0.1:' . $nginx->port . "/$_/" }
+                       qw(_api push);
 
     is(SIO::Proc->run([ 'python3', '-c', <<"EOS" ], cwd => $dir)->{out},
 from nginx_socketio import socketio
 socketio.api = "$api"
 print(socketio.emit("tick", 1, to="garden"),
       socketio.emit("tick", 1, to=["garden", "lobby"]), socketio.emit("tick"))
+socketio.api, socketio.key = "$push", "k"
+print(socketio.emit("tick", to="nobody"))
 EOS
-       "1 2 2\n", 'join_room, leave_room; outside of handlers');
+       "1 2 2\n0\n", 'join_room, leave_room; outside of handlers');
 
     $bob->json_with('event') for 1 .. 3;
     $ann->json_with('event') for 1 .. 2;
