@@ -751,6 +751,20 @@ EOS
 };
 
 
+subtest 'verify() in JavaScript' => sub {
+    my ($js) = map { $_->{text} } blocks('js', 'Signatures');
+
+    write_file("$dir/verify.js", $js . <<'EOS');
+const v = JSON.parse(require("node:fs").readFileSync(0));
+process.stdout.write(
+  String(+verify(v.secret, v.headers, Buffer.from(v.body), v.now)));
+EOS
+
+    verified([ 'node', "$dir/verify.js" ],
+             { map { $_ => "webhook-$_" } qw(id timestamp signature) });
+};
+
+
 # The location of the documentation that clients use, with a backend of ours.
 
 sub served {
