@@ -115,7 +115,7 @@ ngx_http_socketio_move(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
 
     to = ngx_sio_hub_addr(routed->waiter.slot, routed->waiter.generation);
 
-    if (!ngx_sio_session_movable(s) || !ngx_sio_hub_alive(w->hub, to)
+    if (!ngx_sio_session_movable(s)
         || ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub)))
     {
         (void) ngx_http_socketio_answer_to(w, &routed->waiter,

@@ -193,9 +193,18 @@ subtest 'QUIT waits for the sessions' => sub {
     is_deeply(reasons(), { $polling->sid => ['ping timeout'] },
               'a polling session ends');
 
+    # Between attempts nothing is under way.
+    $backend->on({ type => 'disconnect', sid => $ws->sid }, { status => 503 },
+                 times => 2);
+
     is_deeply($ws->disconnect, { code => 1005, reason => '' }, 'bye');
 
     gone('QUIT', @workers, $master);
+
+    is_deeply([ map { $_->{status} }
+                    $backend->requests(type => 'disconnect',
+                                       sid  => $ws->sid) ],
+              [ 503, 503, 204 ], 'the end is told until it is taken');
 
     is_deeply(reasons(), {
         $polling->sid => ['ping timeout'],

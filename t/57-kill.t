@@ -301,6 +301,50 @@ subtest 'while the backend is at work' => sub {
 };
 
 
+# A session is asked for, and stays where it is when nobody waits for it.
+
+subtest 'before a session is moved there' => sub {
+    my $nginx = nginx(3);
+    my ($owner, $victim, $other) = $nginx->workers;
+    my $client = SIO::API->new(nginx => $nginx)->client($owner, 'polling');
+    my $at = $nginx->connect_to($victim, timeout => 10);
+    my $status = $nginx->connect_to($other, timeout => 20);
+
+    my $log = sub {
+        return $status->get('/status')->json->{memory}{used}{log};
+    };
+
+    wait_until(10, sub { $log->() == 0 });
+
+    # What is asked is in the log when its reader is behind.
+    kill 'STOP', $owner;
+    $at->start('GET', $client->eio->url('websocket'), headers => [
+        'Connection'            => 'Upgrade',
+        'Upgrade'               => 'websocket',
+        'Sec-WebSocket-Version' => 13,
+        'Sec-WebSocket-Key'     => 'dGhlIHNhbXBsZSBub25jZQ==',
+    ]);
+    ok(wait_until(10, sub { $log->() > 0 }), 'a WebSocket is there');
+
+    kill 'KILL', $victim;
+    ok(replaced($nginx, $victim), 'and its worker dead');
+    kill 'CONT', $owner;
+
+    is(eval { $client->call('echo', 1)->[0] }, 1, 'the session goes on');
+    eval { $client->disconnect };
+
+    told_once('asked');
+    empty($nginx, 'asked');
+    counted($nginx, 'asked');
+
+    is_deeply([ map { $_->{json}{reason} }
+                    $backend->requests(type => 'disconnect') ],
+              ['transport close'], 'and ends by itself');
+
+    $nginx->stop;
+};
+
+
 subtest 'any moment, under load' => sub {
     my $nginx = nginx(4);
     my $traffic = SIO::Traffic->start(
