@@ -351,6 +351,9 @@ sub orphaned {
     $host->allow(qr/message queue|exited on signal 9/);
     $host->wait_log($serves);
 
+    # who has never heard anything leaves at once
+    $host->wait_log(qr/message queue .* is connected/);
+
     my ($pid) = $host->log =~ $serves;
 
     $redis->signal('STOP');
