@@ -589,14 +589,9 @@ ngx_http_socketio_bridge_keep(ngx_http_socketio_bridge_t *b)
     if (b->stopped == 0) {
         b->stopped = ngx_current_msec ? ngx_current_msec : 1;
 
-        /* the answers have to be confirmed, too */
-
-        ngx_http_socketio_remote_recall(b->remote);
         ngx_http_socketio_bridge_look(b);
         return;
     }
-
-    pending += ngx_http_socketio_remote_busy(b->remote);
 
     if (pending == 0
         || ngx_current_msec - b->stopped > NGX_HTTP_SOCKETIO_BRIDGE_PATIENCE)

@@ -4,7 +4,7 @@
 
 
 #define NGX_HTTP_SOCKETIO_CLUSTER_MAGIC    0x584f4953     /* "SIOX" */
-#define NGX_HTTP_SOCKETIO_CLUSTER_VERSION  2
+#define NGX_HTTP_SOCKETIO_CLUSTER_VERSION  3
 
 /* msec between two requests to the same host to repeat something */
 #define NGX_HTTP_SOCKETIO_CLUSTER_ASK      200

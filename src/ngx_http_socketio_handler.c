@@ -95,8 +95,6 @@ static ngx_int_t ngx_http_socketio_handler_upgraded(
 static ngx_int_t ngx_http_socketio_handler_respond(
     ngx_http_socketio_exchange_t *x, ngx_uint_t kind, ngx_str_t *body);
 
-static ngx_int_t ngx_http_socketio_handler_noop(
-    ngx_http_socketio_exchange_t *x);
 static ngx_int_t ngx_http_socketio_handler_payload(
     ngx_http_socketio_exchange_t *x, ngx_str_t *type, ngx_str_t *payload,
     ngx_str_t *index);
@@ -1066,9 +1064,6 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
         return ngx_http_socketio_handler_payload(x,
                    &ngx_http_socketio_answer_text, &payload, &index);
 
-    case NGX_SIO_ANSWER_NOOP:
-        return ngx_http_socketio_handler_noop(x);
-
     case NGX_SIO_ANSWER_OK:
 
         if (x->refused) {
@@ -1100,27 +1095,6 @@ ngx_http_socketio_handler_respond(ngx_http_socketio_exchange_t *x,
                                              NGX_HTTP_BAD_REQUEST, NULL,
                                              NULL);
     }
-}
-
-
-/* Not from the session, so in what the request itself says it understands. */
-
-static ngx_int_t
-ngx_http_socketio_handler_noop(ngx_http_socketio_exchange_t *x)
-{
-    u_char      digits[NGX_HTTP_SOCKETIO_INDEX];
-    ngx_str_t   index;
-    ngx_uint_t  script;
-
-    static ngx_str_t  noop = ngx_string("6");
-    static ngx_str_t  noop3 = ngx_string("1:6");
-
-    script = (ngx_http_socketio_args_index(&x->request->args, digits, &index)
-              == NGX_OK);
-
-    return ngx_http_socketio_handler_payload(x,
-               &ngx_http_socketio_answer_text,
-               x->args.revision == 3 ? &noop3 : &noop, script ? &index : NULL);
 }
 
 

@@ -544,7 +544,8 @@ ngx_http_socketio_own(ngx_http_socketio_worker_t *w, ngx_sio_waiter_t *waiter,
     ngx_str_t           part;
     ngx_sio_hub_addr_t  to;
 
-    if (!ngx_sio_waiter_set(waiter)) {
+    if (!ngx_sio_waiter_set(waiter) || waiter->host) {
+        /* another host's ends with the host, not with a worker of this one */
         return;
     }
 

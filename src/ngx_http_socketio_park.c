@@ -138,6 +138,10 @@ ngx_http_socketio_park_grow(ngx_http_socketio_park_t *park)
     ngx_uint_t                    size;
     ngx_http_socketio_parked_t   *p, **entries;
 
+    if (park->nentries == NGX_SIO_WAITER_INDEXES) {
+        return NGX_ERROR;
+    }
+
     if (park->nentries == park->size) {
 
         size = park->size ? 2 * park->size : NGX_HTTP_SOCKETIO_PARK_MIN;
@@ -277,7 +281,9 @@ ngx_http_socketio_park_pass(ngx_http_socketio_worker_t *w,
 
         p = w->park.entries[i];
 
-        if (p->answer && p->host && ngx_sio_hub_addr_equal(p->owner, from)) {
+        if (p->answer && p->host && p->asked.len == 0
+            && ngx_sio_hub_addr_equal(p->owner, from))
+        {
             p->owner = to;
         }
     }

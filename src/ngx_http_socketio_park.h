@@ -108,8 +108,8 @@ void ngx_http_socketio_park_down(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t dead);
 
 /*
- * Who serves the queue has changed: requests that ask another host will be
- * answered by the next one.
+ * Who serves the queue has changed: requests that ask another host, and cannot
+ * ask again, will be answered by the next one.
  */
 void ngx_http_socketio_park_pass(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_addr_t from, ngx_sio_hub_addr_t to);

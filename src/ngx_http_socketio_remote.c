@@ -4,40 +4,27 @@
 #include "ngx_sio_pack.h"
 
 
-/* how long other hosts' requests may wait here, msec */
+/* how long requests to other hosts are kept to be said again, msec */
 #define NGX_HTTP_SOCKETIO_REMOTE_POLL      120000
+
+/* how long other hosts' commands may wait here, msec */
 #define NGX_HTTP_SOCKETIO_REMOTE_COMMAND   10000
 
-/* how long they may wait for acknowledgements at most, msec */
+/* ... and for acknowledgements at most */
 #define NGX_HTTP_SOCKETIO_REMOTE_EXPIRES   600000
 
-/* other hosts' commands, and their requests, that may wait at once */
+/* other hosts' commands that may wait at once */
 #define NGX_HTTP_SOCKETIO_REMOTE_COMMANDS  16384
-#define NGX_HTTP_SOCKETIO_REMOTE_REQUESTS  131072
-
-/* what is kept to be said again: msec while the queues are up, octets */
-#define NGX_HTTP_SOCKETIO_REMOTE_KEEP      15000
-#define NGX_HTTP_SOCKETIO_REMOTE_KEPT      (16 * 1024 * 1024)
 
 
-/*
- * Waits in place of a request of another host.  When it is answered the answer
- * stays for a while: it may be lost with a connection, and asked for again.
- */
+/* Waits in place of whoever asked something with a command, at another host. */
 
 typedef struct {
-    ngx_queue_t                   queue;       /* of its bucket */
-    ngx_queue_t                   done;        /* in the order of answers */
-    u_char                       *answer;      /* NULL: not answered */
-    size_t                        len;
-    ngx_msec_t                    at;          /* by remote->clock */
-    ngx_http_socketio_parked_t   *parked;      /* NULL: answered */
+    ngx_queue_t                   queue;       /* of the others */
+    ngx_http_socketio_parked_t   *parked;
     ngx_http_socketio_remote_t   *remote;
     u_char                        host[NGX_SIO_BRIDGE_ID];
     ngx_sio_waiter_t              waiter;      /* its name there */
-    ngx_uint_t                    kind;        /* POLL, POST, COMMAND ... */
-    uint32_t                      revision;
-    u_char                        sid[NGX_SIO_SID_LEN];
     ngx_msec_t                    until;
 } ngx_http_socketio_proxy_t;
 
@@ -53,25 +40,13 @@ typedef struct {
 
 static ngx_http_socketio_proxy_t *ngx_http_socketio_remote_new(
     ngx_http_socketio_remote_t *remote, u_char *host,
-    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_msec_t time);
-static ngx_http_socketio_proxy_t *ngx_http_socketio_remote_find(
-    ngx_http_socketio_remote_t *remote, u_char *host,
-    ngx_sio_waiter_t *waiter);
-static void ngx_http_socketio_remote_keep(ngx_http_socketio_proxy_t *proxy,
-    ngx_str_t *body);
-static void ngx_http_socketio_remote_expire(
-    ngx_http_socketio_remote_t *remote);
+    ngx_sio_waiter_t *waiter, ngx_msec_t time);
 static void ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy);
-static void ngx_http_socketio_remote_leave(ngx_http_socketio_proxy_t *proxy);
-static void ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy);
-static void ngx_http_socketio_remote_release(ngx_http_socketio_proxy_t *proxy);
-static void ngx_http_socketio_remote_tell(ngx_http_socketio_proxy_t *proxy,
-    ngx_uint_t kind);
 static void ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
     ngx_uint_t kind, ngx_sio_hub_addr_t from, ngx_str_t *body);
 static ngx_int_t ngx_http_socketio_remote_reply(
     ngx_http_socketio_bridge_t *b, u_char *host, ngx_sio_waiter_t *waiter,
-    ngx_uint_t kind, ngx_str_t *body);
+    ngx_uint_t kind, ngx_str_t *body, ngx_uint_t n);
 static ngx_uint_t ngx_http_socketio_remote_heard(
     ngx_http_socketio_bridge_t *b, u_char *host, ngx_uint_t number);
 static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
@@ -81,7 +56,6 @@ static void ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b,
 ngx_http_socketio_remote_t *
 ngx_http_socketio_remote_create(ngx_http_socketio_bridge_t *b)
 {
-    ngx_uint_t                   i;
     ngx_http_socketio_remote_t  *remote;
 
     remote = ngx_calloc(sizeof(ngx_http_socketio_remote_t), ngx_cycle->log);
@@ -90,14 +64,10 @@ ngx_http_socketio_remote_create(ngx_http_socketio_bridge_t *b)
     }
 
     remote->bridge = b;
-    remote->ticked = ngx_current_msec;
 
-    ngx_queue_init(&remote->done);
+    ngx_queue_init(&remote->proxies);
     ngx_http_socketio_errand_init(&remote->errands);
-
-    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS; i++) {
-        ngx_queue_init(&remote->buckets[i]);
-    }
+    ngx_http_socketio_guest_init(&remote->guests, b->worker);
 
     return remote;
 }
@@ -107,117 +77,47 @@ void
 ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote)
 {
     ngx_http_socketio_remote_clear(remote);
+    ngx_http_socketio_guest_clear(&remote->guests);
     ngx_free(remote);
 }
 
 
-/*
- * Polls are answered with nothing, so that their clients come again, and find
- * the next bridge.
- */
-
 void
 ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote)
 {
-    ngx_uint_t                  i;
-    ngx_queue_t                *bucket;
-    ngx_http_socketio_proxy_t  *proxy;
-
-    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS; i++) {
-        bucket = &remote->buckets[i];
-
-        while (!ngx_queue_empty(bucket)) {
-            proxy = ngx_queue_data(ngx_queue_head(bucket),
-                                   ngx_http_socketio_proxy_t, queue);
-
-            if (proxy->parked == NULL) {
-                ngx_http_socketio_remote_free(proxy);
-
-            } else if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
-                ngx_http_socketio_remote_release(proxy);
-
-            } else {
-                ngx_http_socketio_remote_abort(proxy);
-            }
-        }
+    while (!ngx_queue_empty(&remote->proxies)) {
+        ngx_http_socketio_remote_free(
+                             ngx_queue_data(ngx_queue_head(&remote->proxies),
+                                            ngx_http_socketio_proxy_t, queue));
     }
 
     ngx_http_socketio_errand_clear(&remote->errands);
 }
 
 
-ngx_uint_t
-ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote)
-{
-    return remote->posts + remote->polls;
-}
-
-
-/*
- * By who is about to leave: the owners answer, so that none of their answers
- * comes when nobody is here for it.
- */
-
-void
-ngx_http_socketio_remote_recall(ngx_http_socketio_remote_t *remote)
-{
-    ngx_uint_t                  i;
-    ngx_queue_t                *q, *bucket;
-    ngx_http_socketio_proxy_t  *proxy;
-
-    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS; i++) {
-        bucket = &remote->buckets[i];
-
-        for (q = ngx_queue_head(bucket);
-             q != ngx_queue_sentinel(bucket);
-             q = ngx_queue_next(q))
-        {
-            proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
-
-            if (proxy->parked && proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
-                ngx_http_socketio_remote_tell(proxy, NGX_HTTP_SOCKETIO_RECALL);
-            }
-        }
-    }
-}
-
-
-/* A part of the table at a time. */
-
 void
 ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote)
 {
-    ngx_uint_t                  i;
-    ngx_queue_t                *q, *next, *bucket;
+    ngx_queue_t                *q, *next;
     ngx_sio_bridge_peer_t      *peer;
     ngx_http_socketio_proxy_t  *proxy;
 
-    ngx_http_socketio_remote_expire(remote);
+    ngx_http_socketio_errand_expire(&remote->errands);
 
-    for (i = 0; i < NGX_HTTP_SOCKETIO_ERRAND_BUCKETS / 4; i++) {
+    for (q = ngx_queue_head(&remote->proxies);
+         q != ngx_queue_sentinel(&remote->proxies);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
 
-        bucket = &remote->buckets[remote->swept];
-        remote->swept = (remote->swept + 1) % NGX_HTTP_SOCKETIO_ERRAND_BUCKETS;
+        peer = ngx_sio_bridge_find(remote->bridge->kept, proxy->host);
 
-        for (q = ngx_queue_head(bucket);
-             q != ngx_queue_sentinel(bucket);
-             q = next)
+        if (peer == NULL
+            || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT < ngx_time()
+            || (ngx_msec_int_t) (proxy->until - ngx_current_msec) <= 0)
         {
-            next = ngx_queue_next(q);
-            proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
-
-            if (proxy->parked == NULL) {
-                continue;
-            }
-
-            peer = ngx_sio_bridge_find(remote->bridge->kept, proxy->host);
-
-            if (peer == NULL
-                || (time_t) peer->heard + NGX_HTTP_SOCKETIO_SILENT < ngx_time()
-                || (ngx_msec_int_t) (proxy->until - ngx_current_msec) <= 0)
-            {
-                ngx_http_socketio_remote_abort(proxy);
-            }
+            ngx_http_socketio_remote_free(proxy);
         }
     }
 }
@@ -331,6 +231,10 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
         return;
     }
 
+    /* whoever waits for another host is a worker's of this one */
+
+    head.waiter.host = 0;
+
     ngx_http_socketio_errand_done(&b->remote->errands, from, &head.waiter);
 
     rest.data++;
@@ -420,97 +324,104 @@ void
 ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
     ngx_str_t *body)
 {
-    u_char                           *pos, *end, answer;
-    ngx_str_t                         rest, sid, text;
+    u_char                           *pos, *end;
+    ngx_str_t                         rest, sid;
+    ngx_sio_waiter_t                 *waiter;
     ngx_http_socketio_bridge_t       *b;
-    ngx_http_socketio_proxy_t        *proxy;
     ngx_http_socketio_remote_head_t   head;
 
     b = line->bridge;
     pos = body->data;
     end = pos + body->len;
+    waiter = &head.routed.waiter;
 
     if (ngx_sio_unpack(&pos, end, &head, sizeof(head)) != NGX_OK
         || head.kind < NGX_HTTP_SOCKETIO_POLL
-        || head.kind > NGX_HTTP_SOCKETIO_ABORT)
+        || head.kind > NGX_HTTP_SOCKETIO_ABORT
+        || (head.kind != NGX_HTTP_SOCKETIO_ABORT
+            && !ngx_sio_waiter_set(waiter)))
     {
         ngx_http_socketio_bridge_refused(line, NGX_HTTP_SOCKETIO_BRIDGE_HOST,
                                          "unknown request of a host");
         return;
     }
 
+    if (ngx_sio_bridge_find(b->kept, from) == NULL) {
+        /* nobody could answer it */
+        return;
+    }
+
+    ngx_memcpy(&waiter->host, from, sizeof(uint32_t));
+
     rest.data = pos;
     rest.len = end - pos;
 
-    proxy = ngx_http_socketio_remote_find(b->remote, from,
-                                          &head.routed.waiter);
-
-    if (head.kind == NGX_HTTP_SOCKETIO_ABORT) {
-
-        if (proxy != NULL && proxy->parked != NULL) {
-            ngx_http_socketio_remote_abort(proxy);
-        }
-
-        return;
-    }
-
-    if (proxy != NULL && proxy->parked != NULL
-        && proxy->kind == NGX_HTTP_SOCKETIO_POST_BEGIN
-        && head.kind != NGX_HTTP_SOCKETIO_POST_BEGIN)
-    {
-        /* the body has come since, or turned out to be too large */
-
-        proxy->kind = head.kind;
-        goto route;
-    }
-
-    if (proxy != NULL) {
-
-        /* it is said again: something got lost, or might have */
-
-        if (proxy->parked == NULL) {
-            text.data = proxy->answer;
-            text.len = proxy->len;
-
-            (void) ngx_http_socketio_remote_reply(b, from, &proxy->waiter,
-                                                  NGX_HTTP_SOCKETIO_ANSWER,
-                                                  &text);
-        }
-
-        return;
-    }
-
-    if (b->remote->polls + b->remote->posts
-        < NGX_HTTP_SOCKETIO_REMOTE_REQUESTS)
-    {
-        proxy = ngx_http_socketio_remote_new(b->remote, from,
-                                             &head.routed.waiter, head.kind,
-                                             NGX_HTTP_SOCKETIO_REMOTE_POLL);
-    }
-
-    if (proxy == NULL) {
-        answer = NGX_SIO_ANSWER_BUSY;
-        text.data = &answer;
-        text.len = 1;
-
-        (void) ngx_http_socketio_remote_reply(b, from, &head.routed.waiter,
-                                              NGX_HTTP_SOCKETIO_ANSWER, &text);
-        return;
-    }
-
-    ngx_memcpy(proxy->sid, head.routed.sid, NGX_SIO_SID_LEN);
-    proxy->revision = head.routed.revision;
-
-route:
-
-    sid.data = proxy->sid;
+    sid.data = head.routed.sid;
     sid.len = NGX_SIO_SID_LEN;
 
-    ngx_http_socketio_route(b->worker, head.kind, &sid,
-                            &proxy->parked->waiter, head.routed.revision,
-                            head.routed.octets,
+    ngx_http_socketio_route(b->worker, head.kind, &sid, waiter,
+                            head.routed.revision, head.routed.octets,
                             head.kind == NGX_HTTP_SOCKETIO_POST ? &rest
                                                                 : NULL);
+}
+
+
+/*
+ * The one who serves the queues may be another one by the time that it reads
+ * this; it is the next one's then.
+ */
+
+ngx_int_t
+ngx_http_socketio_remote_say(ngx_http_socketio_worker_t *w,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body)
+{
+    u_char                  octet;
+    ngx_str_t               parts[3];
+    ngx_uint_t              n;
+    ngx_sio_bridge_t       *kept;
+    ngx_sio_waiter_t        name;
+    ngx_sio_hub_addr_t      holder;
+    ngx_sio_bridge_peer_t  *peer;
+
+    kept = ngx_sio_hub_bridge(w->hub);
+    holder = ngx_sio_bridge_holder(kept);
+
+    octet = (u_char) kind;
+    name = *waiter;
+
+    parts[0].data = (u_char *) &name;
+    parts[0].len = sizeof(ngx_sio_waiter_t);
+    parts[1].data = &octet;
+    parts[1].len = 1;
+    n = 2;
+
+    if (body != NULL && body->len) {
+        parts[n++] = *body;
+    }
+
+    if (!ngx_sio_hub_addr_equal(holder, ngx_sio_hub_self(w->hub))) {
+
+        if (holder.generation == 0 || !ngx_sio_hub_alive(w->hub, holder)) {
+            /* it will be asked for when somebody serves */
+            return NGX_OK;
+        }
+
+        return ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ANSWER,
+                                  NGX_SIO_HUB_OWED, holder, parts, n, NULL);
+    }
+
+    peer = ngx_sio_bridge_find_tag(kept, (u_char *) &waiter->host,
+                                   sizeof(uint32_t));
+
+    if (peer != NULL && w->bridge != NULL) {
+        name.host = 0;
+
+        (void) ngx_http_socketio_remote_reply(w->bridge, peer->id, &name,
+                                              NGX_HTTP_SOCKETIO_ANSWER,
+                                              &parts[1], n - 1);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -549,27 +460,22 @@ ngx_http_socketio_remote_answered(ngx_http_socketio_parked_t *p,
         result.flags |= NGX_HTTP_SOCKETIO_RESULT_FURTHER;
         ngx_memcpy(body->data, &result, sizeof(result));
 
-    } else if (kind != NGX_HTTP_SOCKETIO_ANSWER
-               && kind != NGX_HTTP_SOCKETIO_ACKED)
-    {
+    } else if (kind != NGX_HTTP_SOCKETIO_ACKED) {
         /* a worker has died; whoever waits has a time limit */
         return;
     }
 
     (void) ngx_http_socketio_remote_reply(proxy->remote->bridge, proxy->host,
-                                          &proxy->waiter, kind, body);
-
-    if (kind == NGX_HTTP_SOCKETIO_ANSWER) {
-        ngx_http_socketio_remote_keep(proxy, body);
-    }
+                                          &proxy->waiter, kind, body, 1);
 }
 
 
 static ngx_int_t
 ngx_http_socketio_remote_reply(ngx_http_socketio_bridge_t *b, u_char *host,
-    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body)
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body, ngx_uint_t n)
 {
-    ngx_str_t                           parts[2];
+    ngx_str_t                           parts[3];
+    ngx_uint_t                          i;
     ngx_http_socketio_line_t           *line;
     ngx_http_socketio_remote_answer_t   head;
 
@@ -585,11 +491,14 @@ ngx_http_socketio_remote_reply(ngx_http_socketio_bridge_t *b, u_char *host,
 
     parts[0].data = (u_char *) &head;
     parts[0].len = sizeof(head);
-    parts[1] = *body;
+
+    for (i = 0; i < n; i++) {
+        parts[i + 1] = body[i];
+    }
 
     return ngx_http_socketio_cluster_send(line, host,
                                           NGX_HTTP_SOCKETIO_CLUSTER_ANSWER,
-                                          parts, 2);
+                                          parts, n + 1);
 }
 
 
@@ -650,8 +559,7 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
     proxy = NULL;
 
     if (b->remote->commands < NGX_HTTP_SOCKETIO_REMOTE_COMMANDS) {
-        proxy = ngx_http_socketio_remote_new(b->remote, from, &waiter,
-                                             NGX_HTTP_SOCKETIO_COMMAND, wait);
+        proxy = ngx_http_socketio_remote_new(b->remote, from, &waiter, wait);
     }
 
     if (proxy == NULL) {
@@ -754,7 +662,7 @@ ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b, u_char *host,
     body.len = sizeof(buf);
 
     (void) ngx_http_socketio_remote_reply(b, host, waiter,
-                                          NGX_HTTP_SOCKETIO_RESULT, &body);
+                                          NGX_HTTP_SOCKETIO_RESULT, &body, 1);
 }
 
 
@@ -762,9 +670,8 @@ ngx_http_socketio_remote_announce(ngx_http_socketio_bridge_t *b, u_char *host,
 
 static ngx_http_socketio_proxy_t *
 ngx_http_socketio_remote_new(ngx_http_socketio_remote_t *remote, u_char *host,
-    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_msec_t time)
+    ngx_sio_waiter_t *waiter, ngx_msec_t time)
 {
-    ngx_uint_t                  n;
     ngx_http_socketio_proxy_t  *proxy;
 
     proxy = ngx_calloc(sizeof(ngx_http_socketio_proxy_t), ngx_cycle->log);
@@ -782,200 +689,23 @@ ngx_http_socketio_remote_new(ngx_http_socketio_remote_t *remote, u_char *host,
 
     proxy->remote = remote;
     proxy->waiter = *waiter;
-    proxy->kind = kind;
     proxy->until = ngx_current_msec + time;
     ngx_memcpy(proxy->host, host, NGX_SIO_BRIDGE_ID);
 
-    n = ngx_http_socketio_errand_hash(host, waiter);
-    ngx_queue_insert_tail(&remote->buckets[n], &proxy->queue);
-
-    if (kind == NGX_HTTP_SOCKETIO_COMMAND) {
-        remote->commands++;
-
-    } else if (kind == NGX_HTTP_SOCKETIO_POLL) {
-        remote->polls++;
-
-    } else {
-        remote->posts++;
-    }
+    ngx_queue_insert_tail(&remote->proxies, &proxy->queue);
+    remote->commands++;
 
     return proxy;
-}
-
-
-static ngx_http_socketio_proxy_t *
-ngx_http_socketio_remote_find(ngx_http_socketio_remote_t *remote, u_char *host,
-    ngx_sio_waiter_t *waiter)
-{
-    ngx_queue_t                *q, *bucket;
-    ngx_http_socketio_proxy_t  *proxy;
-
-    bucket = &remote->buckets[ngx_http_socketio_errand_hash(host, waiter)];
-
-    for (q = ngx_queue_head(bucket);
-         q != ngx_queue_sentinel(bucket);
-         q = ngx_queue_next(q))
-    {
-        proxy = ngx_queue_data(q, ngx_http_socketio_proxy_t, queue);
-
-        if (ngx_sio_waiter_equal(&proxy->waiter, waiter)
-            && ngx_memcmp(proxy->host, host, NGX_SIO_BRIDGE_ID) == 0)
-        {
-            return proxy;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* Without memory it is not there to be said again. */
-
-static void
-ngx_http_socketio_remote_keep(ngx_http_socketio_proxy_t *proxy,
-    ngx_str_t *body)
-{
-    ngx_http_socketio_remote_t  *remote;
-
-    remote = proxy->remote;
-
-    proxy->answer = ngx_alloc(body->len, ngx_cycle->log);
-
-    if (proxy->answer == NULL) {
-        ngx_http_socketio_remote_free(proxy);
-        return;
-    }
-
-    ngx_memcpy(proxy->answer, body->data, body->len);
-    proxy->len = body->len;
-    proxy->at = remote->clock;
-
-    ngx_http_socketio_remote_leave(proxy);
-
-    ngx_queue_insert_tail(&remote->done, &proxy->done);
-    remote->done_size += sizeof(ngx_http_socketio_proxy_t) + proxy->len;
-
-    ngx_http_socketio_remote_expire(remote);
-}
-
-
-/*
- * What was said before a connection broke, which takes up to a PING's time to
- * be seen, may have to be said again, so the time that counts is that in which
- * all queues are up.
- */
-
-static void
-ngx_http_socketio_remote_expire(ngx_http_socketio_remote_t *remote)
-{
-    ngx_http_socketio_proxy_t  *proxy;
-
-    if (ngx_http_socketio_bridge_whole(remote->bridge)) {
-        remote->clock += ngx_current_msec - remote->ticked;
-    }
-
-    remote->ticked = ngx_current_msec;
-
-    while (!ngx_queue_empty(&remote->done)) {
-        proxy = ngx_queue_data(ngx_queue_head(&remote->done),
-                               ngx_http_socketio_proxy_t, done);
-
-        if (remote->clock - proxy->at < NGX_HTTP_SOCKETIO_REMOTE_KEEP
-            && remote->done_size <= NGX_HTTP_SOCKETIO_REMOTE_KEPT)
-        {
-            break;
-        }
-
-        ngx_http_socketio_remote_free(proxy);
-    }
-
-    ngx_http_socketio_errand_expire(&remote->errands);
 }
 
 
 static void
 ngx_http_socketio_remote_free(ngx_http_socketio_proxy_t *proxy)
 {
-    if (proxy->parked == NULL) {
-        ngx_queue_remove(&proxy->done);
-        proxy->remote->done_size -= sizeof(ngx_http_socketio_proxy_t)
-                                    + proxy->len;
-        ngx_free(proxy->answer);
-
-    } else {
-        ngx_http_socketio_remote_leave(proxy);
-    }
+    ngx_http_socketio_unpark(proxy->parked);
 
     ngx_queue_remove(&proxy->queue);
+    proxy->remote->commands--;
+
     ngx_free(proxy);
-}
-
-
-/* It does not wait any more. */
-
-static void
-ngx_http_socketio_remote_leave(ngx_http_socketio_proxy_t *proxy)
-{
-    if (proxy->kind == NGX_HTTP_SOCKETIO_COMMAND) {
-        proxy->remote->commands--;
-
-    } else if (proxy->kind == NGX_HTTP_SOCKETIO_POLL) {
-        proxy->remote->polls--;
-
-    } else {
-        proxy->remote->posts--;
-    }
-
-    ngx_http_socketio_unpark(proxy->parked);
-    proxy->parked = NULL;
-}
-
-
-/* as if the request's client had left */
-
-static void
-ngx_http_socketio_remote_abort(ngx_http_socketio_proxy_t *proxy)
-{
-    if (proxy->kind != NGX_HTTP_SOCKETIO_COMMAND) {
-        ngx_http_socketio_remote_tell(proxy, NGX_HTTP_SOCKETIO_ABORT);
-    }
-
-    ngx_http_socketio_remote_free(proxy);
-}
-
-
-/* The session loses its poll before the client comes again: it is told now. */
-
-static void
-ngx_http_socketio_remote_release(ngx_http_socketio_proxy_t *proxy)
-{
-    u_char     noop;
-    ngx_str_t  body;
-
-    noop = NGX_SIO_ANSWER_NOOP;
-
-    body.data = &noop;
-    body.len = 1;
-
-    ngx_http_socketio_remote_tell(proxy, NGX_HTTP_SOCKETIO_RELEASE);
-
-    (void) ngx_http_socketio_remote_reply(proxy->remote->bridge, proxy->host,
-                                          &proxy->waiter,
-                                          NGX_HTTP_SOCKETIO_ANSWER, &body);
-
-    ngx_http_socketio_remote_free(proxy);
-}
-
-
-static void
-ngx_http_socketio_remote_tell(ngx_http_socketio_proxy_t *proxy,
-    ngx_uint_t kind)
-{
-    ngx_str_t  sid;
-
-    sid.data = proxy->sid;
-    sid.len = NGX_SIO_SID_LEN;
-
-    ngx_http_socketio_route(proxy->remote->bridge->worker, kind, &sid,
-                            &proxy->parked->waiter, proxy->revision, 0, NULL);
 }

@@ -3,14 +3,15 @@
  * commands that everybody has to answer.
  *
  * Layer:      top.
- * Ownership:  a proxy waits in the bridge in place of a request elsewhere; it
- *             ends with its answer, its time, or its host.
+ * Ownership:  a proxy waits in the bridge in place of a command elsewhere; it
+ *             ends with its time, or its host.  What polling requests wait for
+ *             is not the bridge's: ngx_http_socketio_guest.h.
  * Hostile:    whoever can write to the queue.
  * Reference:  architecture.md 3, "Other host".
  *
- *     worker --REMOTE--> bridge ==REQUEST==> bridge (proxy) --> owner
- *        ^                  |                   |                  |
- *        +-----ANSWER-------+ <======ANSWER=====+ <----------------+
+ *     worker --REMOTE--> bridge ==REQUEST==> bridge --POLL ...--> owner
+ *        ^                  |                  |                    |
+ *        +-----ANSWER-------+ <=====ANSWER=====+ <------ANSWER------+
  */
 
 
@@ -25,15 +26,14 @@
 ngx_http_socketio_remote_t *ngx_http_socketio_remote_create(
     ngx_http_socketio_bridge_t *b);
 
-/*
- * This worker serves no more: polls are answered with nothing, so that they
- * come again; who else waits here is taken out of its session as if it had
- * left.
- */
+/* This worker serves no more: who waits here for commands is forgotten. */
 void ngx_http_socketio_remote_clear(ngx_http_socketio_remote_t *remote);
 void ngx_http_socketio_remote_destroy(ngx_http_socketio_remote_t *remote);
 
-/* Ends what has waited for too long, and what is for hosts that are away. */
+/*
+ * In the bridge: ends what has waited for too long, and what is for hosts that
+ * are away.
+ */
 void ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote);
 
 /*
@@ -42,10 +42,6 @@ void ngx_http_socketio_remote_tick(ngx_http_socketio_remote_t *remote);
  * that are away.
  */
 void ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote);
-
-/* Has polls answered; and how many requests still wait for their answers. */
-void ngx_http_socketio_remote_recall(ngx_http_socketio_remote_t *remote);
-ngx_uint_t ngx_http_socketio_remote_busy(ngx_http_socketio_remote_t *remote);
 
 /*
  * A request for a session of another host, as its id says; in any worker.
@@ -63,8 +59,21 @@ ngx_int_t ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w,
 ngx_uint_t ngx_http_socketio_remote_known(ngx_http_socketio_worker_t *w,
     ngx_str_t *sid);
 
-/* This host's tag, as it stands in ids. */
+/* This host's tag, as it stands in ids; and whether the one of that is there. */
 uint32_t ngx_http_socketio_remote_tag(ngx_http_socketio_worker_t *w);
+ngx_uint_t ngx_http_socketio_remote_there(ngx_http_socketio_worker_t *w,
+    uint32_t tag);
+
+/* Whether all queues are up, as far as a worker can know. */
+ngx_uint_t ngx_http_socketio_remote_whole(ngx_http_socketio_worker_t *w);
+
+/*
+ * In any worker: an answer to a request of another host is on its way; body may
+ * be NULL.  It may be lost there, and be asked for again.  Codes as
+ * ngx_sio_hub_append().
+ */
+ngx_int_t ngx_http_socketio_remote_say(ngx_http_socketio_worker_t *w,
+    ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);
 
 /* In the bridge: an entry REMOTE, from a worker. */
 void ngx_http_socketio_remote_entry(ngx_http_socketio_bridge_t *b,

@@ -70,6 +70,43 @@ ngx_http_socketio_remote_host(ngx_http_socketio_worker_t *w, uint32_t tag)
 }
 
 
+ngx_uint_t
+ngx_http_socketio_remote_there(ngx_http_socketio_worker_t *w, uint32_t tag)
+{
+    return ngx_http_socketio_remote_host(w, tag) != NULL;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_remote_whole(ngx_http_socketio_worker_t *w)
+{
+    ngx_uint_t                    i;
+    ngx_sio_bridge_t             *kept;
+    ngx_sio_hub_addr_t            holder;
+    ngx_sio_bridge_line_t        *line;
+    ngx_http_socketio_queue_t   **conf;
+
+    kept = ngx_sio_hub_bridge(w->hub);
+    holder = ngx_sio_bridge_holder(kept);
+
+    if (holder.generation == 0 || !ngx_sio_hub_alive(w->hub, holder)) {
+        return 0;
+    }
+
+    conf = w->zone->queues.elts;
+
+    for (i = 0; i < w->zone->queues.nelts; i++) {
+        line = ngx_sio_bridge_find_line(kept, conf[i]->key);
+
+        if (line == NULL || !line->up) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /*
  * What is waited for may be said again, so it is kept with who waits, as long as
  * that is not too much.  While nobody serves the queues, or the log is full, it
@@ -179,6 +216,7 @@ ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote)
     park = &w->park;
 
     ngx_http_socketio_remote_again(remote);
+    ngx_http_socketio_guest_tick(&remote->guests);
 
     for (n = (park->nentries + 3) / 4; n; n--) {
 
@@ -196,8 +234,9 @@ ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote)
 
 
 /*
- * Whoever served the queues has died, with what it was asked.  The names are the
- * same, so the other hosts know what they have done or answered.
+ * Somebody else serves the queues, and does not know what the one before was
+ * asked.  The names are the same, so the other hosts know what they have done
+ * or answered.
  */
 
 static void
@@ -224,7 +263,7 @@ ngx_http_socketio_remote_again(ngx_http_socketio_remote_t *remote)
         p = w->park.entries[i];
 
         if (p->answer == NULL || p->asked.len == 0
-            || (p->owner.generation && ngx_sio_hub_alive(w->hub, p->owner)))
+            || ngx_sio_hub_addr_equal(p->owner, holder))
         {
             continue;
         }

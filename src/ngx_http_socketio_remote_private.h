@@ -6,6 +6,8 @@
  * Ownership:  as ngx_http_socketio_remote.h.
  * Reference:  ngx_http_socketio_remote.c      in the bridge: requests of others,
  *                                             and answers
+ *             ngx_http_socketio_guest.c       in any worker: requests of others
+ *                                             that sessions have
  *             ngx_http_socketio_remote_ask.c  in any worker: what is asked, and
  *                                             asked again
  */
@@ -17,23 +19,18 @@
 
 #include "ngx_http_socketio_remote.h"
 #include "ngx_http_socketio_errand.h"
+#include "ngx_http_socketio_guest.h"
 
 
 struct ngx_http_socketio_remote_s {
     ngx_http_socketio_bridge_t   *bridge;
-    ngx_msec_t                    clock;       /* while the queues are up */
-    ngx_msec_t                    ticked;
-    ngx_queue_t                   done;        /* proxies, oldest first */
-    size_t                        done_size;
+    ngx_queue_t                   proxies;     /* of commands */
+    ngx_uint_t                    commands;    /* so many */
     ngx_http_socketio_errands_t   errands;
-    ngx_uint_t                    commands;
-    ngx_uint_t                    polls;
-    ngx_uint_t                    posts;
-    ngx_uint_t                    swept;       /* the bucket to be looked at */
+    ngx_http_socketio_guests_t    guests;
     ngx_uint_t                    seen;        /* the parked request */
     ngx_sio_hub_addr_t            holder;      /* all who wait have asked */
     ngx_uint_t                    asks;        /* flag: some have not yet */
-    ngx_queue_t                   buckets[NGX_HTTP_SOCKETIO_ERRAND_BUCKETS];
 };
 
 

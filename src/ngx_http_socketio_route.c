@@ -1,16 +1,13 @@
 
 #include "ngx_http_socketio_worker_private.h"
-#include "ngx_http_socketio_remote.h"
+#include "ngx_http_socketio_remote_private.h"
 #include "ngx_http_socketio_script.h"
 #include "ngx_sio_base64.h"
 #include "ngx_sio_pack.h"
 
 
 /* whether somebody waits for what becomes of it */
-#define ngx_http_socketio_awaited(kind)                                       \
-    ((kind) != NGX_HTTP_SOCKETIO_ABORT                                        \
-     && (kind) != NGX_HTTP_SOCKETIO_RELEASE                                   \
-     && (kind) != NGX_HTTP_SOCKETIO_RECALL)
+#define ngx_http_socketio_awaited(kind)  ((kind) != NGX_HTTP_SOCKETIO_ABORT)
 
 
 static void ngx_http_socketio_serve(ngx_http_socketio_worker_t *w,
@@ -133,6 +130,10 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
 
     if (ngx_http_socketio_owner(w, sid, &owner) != NGX_OK) {
 
+        if (waiter->host) {
+            goto unknown;
+        }
+
         rc = ngx_http_socketio_remote_forward(w, sid, kind, &routed, body,
                                               parked);
 
@@ -146,7 +147,8 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
             goto unknown;
         }
 
-        ngx_http_socketio_answer_local(w, waiter, NGX_SIO_ANSWER_BAD, NULL);
+        (void) ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_BAD,
+                                           NULL);
         return;
     }
 
@@ -159,8 +161,6 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     /* what ends a request is said in any case */
 
     flags = (kind == NGX_HTTP_SOCKETIO_ABORT
-             || kind == NGX_HTTP_SOCKETIO_RELEASE
-             || kind == NGX_HTTP_SOCKETIO_RECALL
              || kind == NGX_HTTP_SOCKETIO_REFUSED)
             ? NGX_SIO_HUB_OWED : 0;
 
@@ -179,10 +179,10 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
                                          NULL);
     }
 
-    (void) ngx_http_socketio_answer_local(w, waiter,
-                                          rc == NGX_BUSY ? NGX_SIO_ANSWER_BUSY
-                                                         : NGX_SIO_ANSWER_BAD,
-                                          NULL);
+    (void) ngx_http_socketio_answer_to(w, waiter,
+                                       rc == NGX_BUSY ? NGX_SIO_ANSWER_BUSY
+                                                      : NGX_SIO_ANSWER_BAD,
+                                       NULL);
     return;
 
 unknown:
@@ -191,8 +191,8 @@ unknown:
                    "socketio: nobody has the session of entry %ui", kind);
 
     if (ngx_http_socketio_awaited(kind)) {
-        (void) ngx_http_socketio_answer_local(w, waiter,
-                                              NGX_SIO_ANSWER_UNKNOWN, NULL);
+        (void) ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_UNKNOWN,
+                                           NULL);
     }
 }
 
@@ -201,6 +201,14 @@ static void
 ngx_http_socketio_serve(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
     ngx_uint_t kind, ngx_http_socketio_routed_t *routed, ngx_str_t *body)
 {
+    if (routed->waiter.host && w->bridge != NULL
+        && ngx_http_socketio_guest_enter(&w->bridge->remote->guests, kind,
+                                         routed)
+           != NGX_OK)
+    {
+        return;
+    }
+
     switch (kind) {
 
     case NGX_HTTP_SOCKETIO_POLL:
@@ -218,14 +226,6 @@ ngx_http_socketio_serve(ngx_http_socketio_worker_t *w, ngx_sio_session_t *s,
 
     case NGX_HTTP_SOCKETIO_REFUSED:
         ngx_sio_session_post_refused(s, &routed->waiter);
-        return;
-
-    case NGX_HTTP_SOCKETIO_RELEASE:
-        ngx_sio_session_poll_answered(s, &routed->waiter);
-        return;
-
-    case NGX_HTTP_SOCKETIO_RECALL:
-        ngx_sio_session_poll_recall(s, &routed->waiter);
         return;
 
     default: /* NGX_HTTP_SOCKETIO_ABORT */
@@ -354,22 +354,34 @@ ngx_http_socketio_answer_to(ngx_http_socketio_worker_t *w,
     octet = (u_char) kind;
     to = ngx_sio_hub_addr(waiter->slot, waiter->generation);
 
-    if (ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub))) {
+    if (waiter->host) {
+
+        if (w->bridge != NULL) {
+            ngx_http_socketio_guest_answered(&w->bridge->remote->guests,
+                                             waiter, kind, body);
+        }
+
+        rc = ngx_http_socketio_remote_say(w, waiter, kind, body);
+
+    } else if (ngx_sio_hub_addr_equal(to, ngx_sio_hub_self(w->hub))) {
+
         return ngx_http_socketio_answer_local(w, waiter, octet, body);
+
+    } else {
+
+        parts[0].len = sizeof(ngx_sio_waiter_t);
+        parts[0].data = (u_char *) waiter;
+        parts[1].len = 1;
+        parts[1].data = &octet;
+        parts[2].len = 0;
+
+        if (body != NULL) {
+            parts[2] = *body;
+        }
+
+        rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ANSWER,
+                                NGX_SIO_HUB_OWED, to, parts, 3, NULL);
     }
-
-    parts[0].len = sizeof(ngx_sio_waiter_t);
-    parts[0].data = (u_char *) waiter;
-    parts[1].len = 1;
-    parts[1].data = &octet;
-    parts[2].len = 0;
-
-    if (body != NULL) {
-        parts[2] = *body;
-    }
-
-    rc = ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_ANSWER,
-                            NGX_SIO_HUB_OWED, to, parts, 3, NULL);
 
     if (rc == NGX_DECLINED
         && (kind == NGX_SIO_ANSWER_TEXT || kind == NGX_SIO_ANSWER_SCRIPT))

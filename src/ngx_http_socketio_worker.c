@@ -291,8 +291,6 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
     case NGX_HTTP_SOCKETIO_REFUSED:
     case NGX_HTTP_SOCKETIO_ABORT:
     case NGX_HTTP_SOCKETIO_UPGRADE:
-    case NGX_HTTP_SOCKETIO_RELEASE:
-    case NGX_HTTP_SOCKETIO_RECALL:
         ngx_http_socketio_routed(w, e);
         break;
 
@@ -396,6 +394,7 @@ ngx_http_socketio_deliver(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
 {
     u_char                      *pos;
     ngx_str_t                    rest;
+    ngx_uint_t                   answer;
     ngx_sio_waiter_t             waiter;
     ngx_http_socketio_parked_t  *parked;
 
@@ -409,6 +408,18 @@ ngx_http_socketio_deliver(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
 
     rest.data = pos;
     rest.len = body->len - sizeof(waiter);
+
+    if (waiter.host) {
+
+        if (kind == NGX_HTTP_SOCKETIO_ANSWER && rest.len) {
+            answer = *rest.data++;
+            rest.len--;
+
+            (void) ngx_http_socketio_remote_say(w, &waiter, answer, &rest);
+        }
+
+        return;
+    }
 
     parked = ngx_http_socketio_parked(w, &waiter);
 
@@ -466,6 +477,7 @@ static ngx_uint_t
 ngx_http_socketio_waits_in(ngx_sio_waiter_t *waiter, ngx_sio_hub_addr_t addr)
 {
     return ngx_sio_waiter_set(waiter)
+           && waiter->host == 0
            && waiter->slot == addr.slot
            && waiter->generation == addr.generation;
 }

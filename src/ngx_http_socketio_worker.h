@@ -28,7 +28,8 @@ typedef enum {
     NGX_HTTP_SOCKETIO_REFUSED,     /* ... the body was too large */
     NGX_HTTP_SOCKETIO_ABORT,       /* ... its client has left */
     NGX_HTTP_SOCKETIO_UPGRADE,     /* ... a WebSocket arrived elsewhere */
-    NGX_HTTP_SOCKETIO_ANSWER,      /* to the waiter: the answer */
+    NGX_HTTP_SOCKETIO_ANSWER,      /* to the waiter, or the bridge if it is of
+                                      another host: the answer */
     NGX_HTTP_SOCKETIO_OWNER,       /* to the waiter: the sender owns it now */
     NGX_HTTP_SOCKETIO_SESSION,     /* to the asker: a session, saved */
     NGX_HTTP_SOCKETIO_REPLY,       /* to the owner: a webhook's outcome */
@@ -39,15 +40,11 @@ typedef enum {
                                       another host */
     NGX_HTTP_SOCKETIO_MEMBERS,     /* no entry, but told to a waiter: whose
                                       RESULT it has to expect */
-    NGX_HTTP_SOCKETIO_RELEASE,     /* to the owner: a GET was answered without
-                                      it, with nothing */
     NGX_HTTP_SOCKETIO_HANDED,      /* to all: the sender serves the queues no
                                       more, somebody else does */
-    NGX_HTTP_SOCKETIO_LEAVING,     /* to all: the sender serves the queues; it
+    NGX_HTTP_SOCKETIO_LEAVING      /* to all: the sender serves the queues; it
                                       wants somebody to follow, or has taken
                                       over from somebody who died */
-    NGX_HTTP_SOCKETIO_RECALL       /* to the owner: a GET has to be answered
-                                      now, if only with nothing */
 } ngx_http_socketio_entry_e;
 
 

@@ -46,7 +46,7 @@ EOS
 sub said {
     my ($kind, $ordinal, $body) = @_;
 
-    return [ 'c.nginx', pack('L C C S a16 x16 Q', 0x584f4953, 2, $kind, 0,
+    return [ 'c.nginx', pack('L C C S a16 x16 Q', 0x584f4953, 3, $kind, 0,
                              'another host', $ordinal) . $body ];
 }
 
@@ -55,7 +55,7 @@ sub command {
     my ($type, %is) = @_;
 
     return pack('Q2', 0, $is{expires} // 0)
-           . pack('S2 L3', 0, 0, 1, $is{asks} // 0, $is{asks} // 0)
+           . pack('L4', ($is{asks} // 0) << 8, 1, $is{asks} // 0, 0)
            . pack('L8', 1, $type, 0, $is{to} ? 1 : 0, 0, 0, 0, 0)
            . pack('(L/a)*', '/', $is{token} // '', $is{to} // ())
            . pack('L/a', $is{json} // '');

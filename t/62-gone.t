@@ -185,6 +185,15 @@ subtest 'one dies' => sub {
          qr/^40\/other,/, 'and answers');
 
     my $poll = $elsewhere->start('GET', $polling->url('polling'));
+
+    # and one that has arrived there, for a session that stays
+    my $left = far($hosts[0], $dead);
+    my $lost = $left->get_start;
+
+    is($left->post_raw('6')->{body}, 'ok', 'which waits');
+
+    my $open = sub { status($hosts[0])->{connections}{open}{polling} };
+    my $before = $open->();
     my $since = time;
     pop @hosts;
 
@@ -224,6 +233,8 @@ subtest 'one dies' => sub {
 
     agree('after a while nobody waits for it', { all => 2 }, \@clients,
           @hosts);
+    ok(wait_until(SILENT * scale(), sub { $open->() == $before - 1 }),
+       'nor goes on to be a client by way of it');
 
     my $r = SIO::HTTP->new(port => $hosts[0]->port)
         ->get($polling->url('polling'));

@@ -573,7 +573,7 @@ subtest 'what a host may say' => sub {
         my ($kind, $body, $to) = @_;
 
         publish([ 'hosts.nginx' . ($to ? '.' . unpack('H*', $to) : ''),
-                  pack('LCCSa16a16Q', 0x584f4953, 2, $kind, 0, $me,
+                  pack('LCCSa16a16Q', 0x584f4953, 3, $kind, 0, $me,
                        $to // '', $ordinal) . $body ]);
     };
 

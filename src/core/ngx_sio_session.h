@@ -78,12 +78,15 @@ extern ngx_str_t  ngx_sio_reasons[NGX_SIO_REASONS];
  * the core, all zero means nobody.
  */
 typedef struct {
-    uint16_t        slot;         /* the worker that has the HTTP request, */
-    uint16_t        unused;
+    uint32_t        slot:8;       /* the worker that has the HTTP request, */
+    uint32_t        index:24;     /* the request in that worker's table, */
     uint32_t        generation;   /* see ngx_sio_hub_addr_t */
-    uint32_t        index;        /* the request in that worker's table, */
     uint32_t        serial;       /* never 0, never the same twice */
+    uint32_t        host;         /* whose worker that is, as its tag; 0: of
+                                     this one */
 } ngx_sio_waiter_t;
+
+#define NGX_SIO_WAITER_INDEXES      0x1000000
 
 #define ngx_sio_waiter_set(w)       ((w)->serial != 0)
 #define ngx_sio_waiter_equal(a, b)                                            \
@@ -101,7 +104,6 @@ typedef enum {
 
     /* the layer above's */
     NGX_SIO_ANSWER_SCRIPT,        /* 200, text/plain, a payload as JSONP */
-    NGX_SIO_ANSWER_NOOP,          /* 200, text/plain, come again */
     NGX_SIO_ANSWERS
 } ngx_sio_answer_e;
 
@@ -465,6 +467,7 @@ void ngx_sio_session_ws_gone(ngx_sio_session_t *s, void *ws,
  * ops->answer, at once or later; post_begin announces a body that is not
  * complete yet, post follows, or abort.  octets: the content type was
  * exactly application/octet-stream.  body NULL: what came means nothing.
+ * One that waits already is said again, and goes on to wait.
  */
 void ngx_sio_session_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_uint_t revision);
@@ -478,16 +481,6 @@ void ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
  * it is, lets go of the request, and answers OK.
  */
 void ngx_sio_session_post_refused(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
-
-/*
- * A poll was answered by somebody else, with nothing: the session has none.
- * If it answered it, too, then that is lost: it closes, "transport error".
- */
-void ngx_sio_session_poll_answered(ngx_sio_session_t *s,
-    ngx_sio_waiter_t *w);
-
-/* A poll that waits is answered with nothing; if it does no more, all is well. */
-void ngx_sio_session_poll_recall(ngx_sio_session_t *s, ngx_sio_waiter_t *w);
 
 /* The client left a request: the session closes, "transport error". */
 void ngx_sio_session_abort(ngx_sio_session_t *s, ngx_sio_waiter_t *w);

@@ -34,7 +34,9 @@ void
 ngx_sio_session_poll(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_uint_t revision)
 {
-    if (ngx_sio_session_enter(s, w, revision) != NGX_OK) {
+    if (ngx_sio_waiter_equal(w, &s->poll)
+        || ngx_sio_session_enter(s, w, revision) != NGX_OK)
+    {
         return;
     }
 
@@ -179,7 +181,9 @@ void
 ngx_sio_session_post_begin(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_uint_t revision)
 {
-    if (ngx_sio_session_enter(s, w, revision) != NGX_OK) {
+    if (ngx_sio_waiter_equal(w, &s->post)
+        || ngx_sio_session_enter(s, w, revision) != NGX_OK)
+    {
         return;
     }
 
@@ -203,7 +207,9 @@ void
 ngx_sio_session_post(ngx_sio_session_t *s, ngx_sio_waiter_t *w,
     ngx_uint_t revision, ngx_uint_t octets, ngx_str_t *body)
 {
-    if (ngx_sio_session_enter(s, w, revision) != NGX_OK) {
+    if ((ngx_sio_waiter_equal(w, &s->post) && s->post_done)
+        || ngx_sio_session_enter(s, w, revision) != NGX_OK)
+    {
         return;
     }
 
@@ -278,27 +284,6 @@ ngx_sio_session_post_finished(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
 
     if (s->upgrading && s->state == &ngx_sio_session_probing) {
         ngx_sio_session_upgrade(s);
-    }
-}
-
-
-void
-ngx_sio_session_poll_answered(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
-{
-    if (ngx_sio_waiter_equal(w, &s->poll)) {
-        ngx_memzero(&s->poll, sizeof(ngx_sio_waiter_t));
-        return;
-    }
-
-    ngx_sio_session_abort(s, w);
-}
-
-
-void
-ngx_sio_session_poll_recall(ngx_sio_session_t *s, ngx_sio_waiter_t *w)
-{
-    if (ngx_sio_waiter_equal(w, &s->poll)) {
-        ngx_sio_session_answer(s, &s->poll, NGX_SIO_ANSWER_NOOP);
     }
 }
 

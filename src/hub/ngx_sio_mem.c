@@ -8,7 +8,7 @@
 #define NGX_SIO_MEM_MAGIC        0x73696f2d68756221ULL
 
 /* to be counted up with any change of a structure in the memory */
-#define NGX_SIO_MEM_LAYOUT       6
+#define NGX_SIO_MEM_LAYOUT       7
 
 #define NGX_SIO_MEM_PREFIX       "ngx_socketio:"
 #define NGX_SIO_MEM_LINK         "/memfd:" NGX_SIO_MEM_PREFIX

@@ -15,7 +15,7 @@
  * link: src/ngx_http_socketio_wire.c src/ngx_http_socketio_result.c
  * link: src/ngx_http_socketio_list.c src/ngx_http_socketio_park.c
  * link: src/hub/ngx_sio_bridge.c src/ngx_http_socketio_errand.c
- * link: src/ngx_http_socketio_remote_ask.c
+ * link: src/ngx_http_socketio_remote_ask.c src/ngx_http_socketio_guest.c
  *
  * What these files need to carry a command out is not called here, and not
  * there.
@@ -267,6 +267,17 @@ fuzz_order_answer(fuzz_host_t *h)
     asked = &h->asked[fuzz_octet() % FUZZ_ASKED];
     fuzz_chunk(&said);
 
+    if (asked->used && asked->kind != NGX_HTTP_SOCKETIO_COMMAND) {
+        asked->used = 0;
+        ngx_sio_fuzz_check(ngx_http_socketio_remote_say(&h->worker,
+                                                        &asked->waiter,
+                                                        option
+                                                        % NGX_SIO_ANSWERS,
+                                                        &said)
+                           == NGX_OK);
+        return;
+    }
+
     p = ngx_http_socketio_parked(&h->worker, &asked->waiter);
 
     if (!asked->used || p == NULL) {
@@ -276,13 +287,7 @@ fuzz_order_answer(fuzz_host_t *h)
 
     body.data = buf;
 
-    if (asked->kind != NGX_HTTP_SOCKETIO_COMMAND) {
-        kind = NGX_HTTP_SOCKETIO_ANSWER;
-        buf[0] = option % NGX_SIO_ANSWERS;
-        body.len = 1;
-        asked->used = 0;
-
-    } else if (option & 1) {
+    if (option & 1) {
         kind = NGX_HTTP_SOCKETIO_MEMBERS;
         memset(&members, 0, sizeof(members));
         members.members.bits[0] = 3;
@@ -334,7 +339,6 @@ static void
 fuzz_order_clear(fuzz_host_t *h)
 {
     ngx_http_socketio_remote_clear(h->bridge.remote);
-    ngx_sio_fuzz_check(ngx_http_socketio_remote_busy(h->bridge.remote) == 0);
 }
 
 
@@ -420,7 +424,7 @@ fuzz_order_forge(fuzz_host_t *h)
 
     memset(&head, 0, sizeof(head));
     head.magic = 0x584f4953;
-    head.version = 2;
+    head.version = 3;
     head.kind = fuzz_octet();
     head.flags = option >> 6;
     memset(head.from, option, NGX_SIO_BRIDGE_ID);

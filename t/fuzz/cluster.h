@@ -287,7 +287,19 @@ fuzz_ask(fuzz_host_t *h, ngx_uint_t kind, ngx_sio_waiter_t *waiter)
     fuzz_asked_t  *asked, *unused;
 
     /* whoever asks can be answered */
-    ngx_sio_fuzz_check(ngx_http_socketio_parked(&h->worker, waiter) != NULL);
+
+    if (kind == NGX_HTTP_SOCKETIO_COMMAND) {
+        ngx_sio_fuzz_check(ngx_http_socketio_parked(&h->worker, waiter)
+                           != NULL);
+
+    } else {
+        ngx_sio_fuzz_check(ngx_sio_waiter_set(waiter)
+                           || kind == NGX_HTTP_SOCKETIO_ABORT);
+        ngx_sio_fuzz_check(ngx_sio_bridge_find_tag(&h->kept,
+                                                   (u_char *) &waiter->host,
+                                                   sizeof(uint32_t))
+                           != NULL);
+    }
 
     unused = NULL;
 
@@ -304,8 +316,7 @@ fuzz_ask(fuzz_host_t *h, ngx_uint_t kind, ngx_sio_waiter_t *waiter)
     }
 
     if (unused) {
-        unused->used = (kind != NGX_HTTP_SOCKETIO_ABORT
-                        && kind != NGX_HTTP_SOCKETIO_RELEASE);
+        unused->used = (kind != NGX_HTTP_SOCKETIO_ABORT);
         unused->kind = kind;
         unused->waiter = *waiter;
     }
@@ -545,9 +556,8 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
     (void) octets;
 
     ngx_sio_fuzz_check(sid->len == NGX_SIO_SID_LEN);
-    ngx_sio_fuzz_check((kind >= NGX_HTTP_SOCKETIO_POLL
-                        && kind <= NGX_HTTP_SOCKETIO_ABORT)
-                       || kind == NGX_HTTP_SOCKETIO_RELEASE);
+    ngx_sio_fuzz_check(kind >= NGX_HTTP_SOCKETIO_POLL
+                       && kind <= NGX_HTTP_SOCKETIO_ABORT);
     ngx_sio_fuzz_check((body != NULL) == (kind == NGX_HTTP_SOCKETIO_POST));
 
     fuzz_ask((fuzz_host_t *) w->hub, kind, waiter);
