@@ -301,6 +301,30 @@ subtest 'while the backend is at work' => sub {
 };
 
 
+# Nobody takes its place, so those who are there already have to tell.
+
+subtest 'a worker that drains' => sub {
+    my $nginx = nginx(2);
+    my ($victim) = $nginx->workers;
+    my @clients = map { SIO::API->new(nginx => $nginx)->client($victim, $_) }
+                      qw(websocket polling);
+
+    $nginx->reload(timeout => 20);
+    ok(wait_until(20, sub { $nginx->draining == 1 }), 'it drains, alone');
+    kill 'KILL', $victim;
+
+    told_once('drains');
+    empty($nginx, 'drains');
+    counted($nginx, 'drains');
+
+    is_deeply([ map { $_->{json}{reason} }
+                    $backend->requests(type => 'disconnect') ],
+              [ ('worker lost') x @clients ], 'with their worker');
+
+    $nginx->stop;
+};
+
+
 # A session is asked for, and stays where it is when nobody waits for it.
 
 subtest 'before a session is moved there' => sub {
