@@ -12,6 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use List::Util qw(sum);
+use POSIX ();
 use SIO::API;
 use SIO::Backend;
 use SIO::Client;
@@ -270,6 +271,72 @@ for my $under_way ('nothing', 'event', 'connect') {
         told_once($under_way);
         empty($nginx, $under_way);
         counted($nginx, $under_way);
+
+        $nginx->stop;
+    };
+}
+
+
+# Somebody comes at one worker, goes to another one, and leaves.
+
+sub life {
+    my ($nginx) = @_;
+
+    my ($from, $to) = $nginx->workers;
+    my $http = eval { $nginx->connect_to($from, timeout => 10) } // return;
+    my $at = eval { $nginx->connect_to($to, timeout => 10) } // return;
+
+    eval {
+        my $eio = SIO::EIO->open(port => $nginx->port, http => $http,
+                                 timeout => 10);
+        my $client = SIO::Client->new(session => $eio, timeout => 10);
+
+        $client->join('/');
+        $eio->upgrade(http => $at);
+        $client->call('echo', 1);
+        $client->disconnect;
+    };
+}
+
+
+# Whoever has the lock dies with it, half way through what it does.
+
+SKIP: {
+    skip 'instructions are counted on x86-64 only', 1
+        if (POSIX::uname())[4] ne 'x86_64';
+
+    subtest 'within what needs the lock' => sub {
+        my $nginx = nginx(2);
+        my $places = $ENV{SIO_FULL} ? 60 : 5;
+        my ($locks, $deaths) = (0, 0);
+
+        while ($locks < 60) {
+            my $steps;
+
+            # how long it is held, then a few places in between
+            for my $place (undef, 1 .. $places) {
+                $mortal->nth_lock($locks + 1, defined $place
+                    ? 1 + int(($place - 0.5) / $places * $steps) : 1e9);
+                life($nginx);
+                $steps //= $mortal->passed || last;
+
+                my $dead = $mortal->off or next;
+
+                $deaths++;
+                replaced($nginx, $dead);
+            }
+
+            last if !$steps;
+            $locks++;
+        }
+
+        $mortal->off;
+
+        cmp_ok($locks, '>', 5, "$locks locks");
+        cmp_ok($deaths, '>', 2 * $locks, "$deaths deaths");
+        told_once('within');
+        empty($nginx, 'within');
+        counted($nginx, 'within');
 
         $nginx->stop;
     };

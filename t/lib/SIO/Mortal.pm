@@ -41,8 +41,22 @@ sub environment {
 sub nth {
     my ($self, $n, $victim) = @_;
 
+    $self->arm($n, $victim // 0, 0);
+}
+
+
+sub nth_lock {
+    my ($self, $n, $steps) = @_;
+
+    $self->arm($n, 0, $steps);
+}
+
+
+sub arm {
+    my ($self, $n, $victim, $steps) = @_;
+
     # The count comes last: it is what they look at first.
-    $self->put(4, $victim // 0, 0, 0);
+    $self->put(4, $victim, 0, 0, $steps, 0);
     $self->put(0, $n);
 }
 
@@ -65,6 +79,11 @@ sub dead {
 
 sub held {
     return $_[0]->get(12);
+}
+
+
+sub passed {
+    return $_[0]->get(20);
 }
 
 
@@ -119,7 +138,12 @@ The nth moment from now kills the worker that comes to it, whichever it is, or
 this one.  There are three of them whenever somebody takes the lock of a zone:
 behind taking it, before releasing it, and behind that.
 
-=item dead, held, off
+=item nth_lock($n, $steps)
+
+Kills whoever is the nth to take the lock from now on, so many instructions
+later, unless it has released it by then; that many were C<passed>.
+
+=item dead, held, passed, off
 
 Who was killed, or 0, and whether it had the lock then; C<off> also spares those
 who are left.

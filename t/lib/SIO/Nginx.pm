@@ -461,7 +461,7 @@ sub connect_to {
             %option,
         );
 
-        return $http if $http->get('/_pid')->{body} == $pid;
+        return $http if $http->get('/_pid')->{body} eq $pid;
     }
 
     croak "no connection came to worker $pid";
