@@ -363,6 +363,13 @@ ngx_http_socketio_api_list_rows(ngx_http_socketio_api_call_t *call,
             break;
         }
 
+        if (call->api->worker->bridge != NULL
+            && !ngx_http_socketio_list_readable(type, &row))
+        {
+            rc = NGX_DECLINED;
+            break;
+        }
+
         new = ngx_array_push(&list->rows);
 
         if (new == NULL) {

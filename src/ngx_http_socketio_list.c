@@ -4,6 +4,7 @@
 #include "ngx_http_socketio_result.h"
 #include "ngx_sio_json.h"
 #include "ngx_sio_pack.h"
+#include "ngx_sio_utf8.h"
 #include "ngx_sio_walk.h"
 
 
@@ -453,4 +454,20 @@ ngx_http_socketio_list_row(ngx_str_t *rows, ngx_uint_t type, u_char **pos,
     }
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_list_readable(ngx_uint_t type, ngx_http_socketio_row_t *row)
+{
+    ngx_str_t  value;
+
+    if (type == NGX_HTTP_SOCKETIO_ROOMS) {
+        return ngx_sio_utf8_valid(row->name.data, row->name.len);
+    }
+
+    return ngx_sio_utf8_valid(row->json.data, row->json.len)
+           && ngx_sio_json_text(&row->json, NGX_SIO_JSON_MAX_DEPTH, &value)
+              == NGX_OK
+           && ngx_sio_json_type(&value) == NGX_SIO_JSON_OBJECT;
 }

@@ -58,5 +58,9 @@ void ngx_http_socketio_list(ngx_http_socketio_worker_t *w,
 ngx_int_t ngx_http_socketio_list_row(ngx_str_t *rows, ngx_uint_t type,
     u_char **pos, ngx_http_socketio_row_t *row);
 
+/* Whether a row that may be another host's can be read as JSON. */
+ngx_uint_t ngx_http_socketio_list_readable(ngx_uint_t type,
+    ngx_http_socketio_row_t *row);
+
 
 #endif /* _NGX_HTTP_SOCKETIO_LIST_H_INCLUDED_ */

@@ -259,6 +259,7 @@ ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
     ngx_uint_t                   i;
     ngx_sio_hub_addr_t           self, to;
     ngx_http_socketio_due_t      d;
+    ngx_http_socketio_acked_t    acked;
     ngx_http_socketio_result_t   result;
 
     self = ngx_sio_hub_self(b->worker->hub);
@@ -279,8 +280,17 @@ ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
             due = ngx_cpymem(due, &d, sizeof(d));
         }
 
-    } else if (kind != NGX_HTTP_SOCKETIO_ACKED) {
-        return;
+    } else {
+        ngx_reset_pool(b->worker->pool);
+
+        if (kind != NGX_HTTP_SOCKETIO_ACKED
+            || ngx_http_socketio_result_acked_decode(body, &acked,
+                                                     b->worker->pool)
+               != NGX_OK
+            || !ngx_http_socketio_command_values(&acked.args))
+        {
+            return;
+        }
     }
 
     if (to.slot >= NGX_SIO_HUB_SLOTS) {
@@ -531,6 +541,10 @@ ngx_http_socketio_remote_command(ngx_http_socketio_line_t *line, u_char *from,
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (!ngx_http_socketio_command_readable(&cmd)) {
+        return NGX_DECLINED;
     }
 
     if (cmd.from && ngx_http_socketio_remote_heard(b, from, cmd.from)) {

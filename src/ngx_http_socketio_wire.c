@@ -1,7 +1,10 @@
 #include "ngx_http_socketio_wire.h"
 #include "ngx_http_socketio_list.h"
+#include "ngx_http_socketio_result.h"
+#include "ngx_sio_json.h"
 #include "ngx_sio_pack.h"
 #include "ngx_sio_packet.h"
+#include "ngx_sio_utf8.h"
 
 
 /* what has a fixed size; names, then json, then attachments follow */
@@ -48,6 +51,7 @@ static ngx_int_t ngx_http_socketio_command_append(
     ngx_http_socketio_command_t *cmd, ngx_sio_hub_members_t *members);
 static ngx_int_t ngx_http_socketio_command_strings(u_char **pos, u_char *end,
     ngx_str_t **strings, ngx_uint_t n, ngx_pool_t *pool);
+static ngx_uint_t ngx_http_socketio_command_event(ngx_str_t *json);
 static void ngx_http_socketio_apply_emit(ngx_sio_socket_t *so, void *data);
 static void ngx_http_socketio_apply_rooms(ngx_http_socketio_worker_t *w,
     ngx_http_socketio_command_t *cmd);
@@ -377,6 +381,112 @@ ngx_http_socketio_command_strings(u_char **pos, u_char *end,
     }
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_command_readable(ngx_http_socketio_command_t *cmd)
+{
+    ngx_uint_t  i;
+
+    if (!ngx_sio_utf8_valid(cmd->target.nsp.data, cmd->target.nsp.len)) {
+        return 0;
+    }
+
+    if (cmd->token.len && !ngx_http_socketio_result_is_token(&cmd->token)
+        && !ngx_sio_utf8_valid(cmd->token.data, cmd->token.len))
+    {
+        return 0;
+    }
+
+    for (i = 0; i < cmd->nrooms; i++) {
+        if (!ngx_sio_utf8_valid(cmd->rooms[i].data, cmd->rooms[i].len)) {
+            return 0;
+        }
+    }
+
+    switch (cmd->type) {
+
+    case NGX_HTTP_SOCKETIO_EMIT:
+
+        if (!ngx_http_socketio_command_event(&cmd->json)) {
+            return 0;
+        }
+
+        break;
+
+    case NGX_HTTP_SOCKETIO_RESPOND:
+
+        if (!ngx_http_socketio_command_values(&cmd->json)) {
+            return 0;
+        }
+
+        break;
+
+    default:
+        /* JSON of others is not looked at */
+        return 1;
+    }
+
+    return cmd->nattachments == 0
+           || ngx_sio_packet_placeholders(&cmd->json, cmd->nattachments)
+              == NGX_OK;
+}
+
+
+/* An array, in which a name is. */
+
+static ngx_uint_t
+ngx_http_socketio_command_event(ngx_str_t *json)
+{
+    ngx_str_t             value, name;
+    ngx_sio_json_iter_t   it;
+
+    if (!ngx_sio_utf8_valid(json->data, json->len)
+        || ngx_sio_json_text(json, NGX_SIO_JSON_MAX_DEPTH, &value) != NGX_OK
+        || value.len != json->len
+        || ngx_sio_json_type(&value) != NGX_SIO_JSON_ARRAY)
+    {
+        return 0;
+    }
+
+    ngx_sio_json_iter(&it, &value);
+
+    return ngx_sio_json_element(&it, &name) == NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_socketio_command_values(ngx_str_t *json)
+{
+    u_char     *pos, *end;
+    ngx_int_t   rc;
+    ngx_str_t   value;
+
+    if (!ngx_sio_utf8_valid(json->data, json->len)) {
+        return 0;
+    }
+
+    pos = json->data;
+    end = json->data + json->len;
+
+    if (ngx_sio_json_token(&pos, end, &value) == NGX_DONE) {
+        return 1;
+    }
+
+    pos = json->data;
+
+    while (ngx_sio_json_value(&pos, end, NGX_SIO_JSON_MAX_DEPTH, &value)
+           == NGX_OK)
+    {
+        rc = ngx_sio_json_token(&pos, end, &value);
+
+        if (rc != NGX_OK || value.data[0] != ',') {
+            return rc == NGX_DONE;
+        }
+    }
+
+    return 0;
 }
 
 

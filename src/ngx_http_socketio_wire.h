@@ -129,5 +129,16 @@ ngx_int_t ngx_http_socketio_command_waiter(ngx_str_t *body,
 ngx_int_t ngx_http_socketio_command_decode(ngx_str_t *body,
     ngx_http_socketio_command_t *cmd, ngx_pool_t *pool);
 
+/*
+ * Whether a command that another host has sent says nothing that clients, and
+ * those who read lists and webhooks, could not read: JSON that is none, or text
+ * that is no UTF-8.
+ */
+ngx_uint_t ngx_http_socketio_command_readable(
+    ngx_http_socketio_command_t *cmd);
+
+/* Whether the JSON is a list of values, what is inside of brackets. */
+ngx_uint_t ngx_http_socketio_command_values(ngx_str_t *json);
+
 
 #endif /* _NGX_HTTP_SOCKETIO_WIRE_H_INCLUDED_ */

@@ -599,7 +599,11 @@ subtest 'what a host may say' => sub {
                       . join('', @rest), $they);
         }
 
-        like(join('', <$socket>), qr/^HTTP\S+ 200 /, "$name is answered");
+        my $r = join '', <$socket>;
+
+        like($r, qr/^HTTP\S+ 200 /, "$name is answered");
+        ok(eval { $json->decode($r =~ s/^.*?\r\n\r\n//sr) }, 'in JSON')
+            or diag $r;
     };
 
     my $str = sub { pack 'L/a', $_[0] };
@@ -636,7 +640,44 @@ subtest 'what a host may say' => sub {
               [ 13, pack('LLLa20', 0, 0, 0, 's' x 20), $str->('1'),
                 pack('L', 0xfffffff) ],
               [ 13, pack('LLLa20', 2, 0xffff, 0, 's' x 20), $str->(''),
-                pack 'L', 0 ]);
+                pack 'L', 0 ],
+              (map { [ 13, pack('LLLa20', 0, 0, 0, 's' x 20), $str->($_),
+                       pack 'L', 0 ] } '1,', '[', '1]', "\"\xff\""));
+
+    # What clients are told, and could not read.
+    my $command = sub {
+        my ($type, $said, @attachments) = @_;
+
+        $ordinal++;
+        $say->(3, pack('QQSSLLLL8', 0, 0, 0, 0, 0, 0, 0, 0, $type, 0, 0, 0, 0,
+                       scalar @attachments, 0)
+                  . join('', map { $str->($_) } '/', '')
+                  . pack('L*', length $said, map { length } @attachments)
+                  . join '', $said, @attachments);
+    };
+
+    my @unreadable = ('', '[', '[]', '{}', '"e"', '["e"', '["e"]]', '["e"] ',
+                      '["e",]', "[\"e\",\"\xff\"]", "[\"\xed\xa0\x80\"]",
+                      "[\"e\",\"\n\"]", '["e",' . '[' x 2000 . ']' x 2000
+                      . ']', '["e",01]', "[\"e\"]\0");
+
+    my @ways = map {
+        SIO::Client->connect(port => $host->port, timeout => 20,
+                             transport => $_)
+    } 'polling', 'websocket';
+
+    $command->(1, $_) for @unreadable;
+    $command->(1, '["e",{"_placeholder":true,"num":1}]', 'octets');
+    $command->(1, '["last"]');
+
+    is_deeply($_->packet(20)->{data}, ['last'],
+              'clients are told what they can read') for @ways;
+    $_->disconnect for @ways;
+
+    my $taken = sub { (values %{ queues($host)->{received} })[0] };
+
+    is($taken->(), 1, 'the rest was not taken');
+    is(refused($host, 'hosts')->{host}, $ordinal - 1, 'but counted');
 
     # Commands; of each type, with names that are too few, or odd.
     my @names = ([], [ '' ], [ 'n' ], [ 'n' x 20 ], [ 'n' x 5000 ],
@@ -653,7 +694,9 @@ subtest 'what a host may say' => sub {
                                    scalar @$names, scalar @$names, 1, 0)
                               . join('', map { $str->($_) } '/', $token,
                                      (@$names) x 3)
-                              . pack('LL', 1, 1) . '[x');
+                              . pack('LL', $type == 1 ? 5 : 1, 1)
+                              . ($type == 1 ? '["e"]' : $type == 5 ? '1'
+                                                      : '[') . 'x');
                 }
             }
         }
@@ -668,9 +711,10 @@ subtest 'what a host may say' => sub {
         return $r && $r->{status} == 200;
     }), 'the host is still at work');
 
-    my ($taken) = values %{ queues($host)->{received} };
-
-    is($taken, $ordinal, "$ordinal commands were carried out");
+    # but those with a text that is none
+    is($taken->() + refused($host, 'hosts')->{host}, $ordinal,
+       "$ordinal commands were looked at");
+    cmp_ok($taken->(), '>', $ordinal / 2, 'most were carried out');
     is_deeply([ $host->workers ], \@workers, 'all of it');
 
     $host->stop;
