@@ -408,7 +408,16 @@ ngx_http_socketio_handshake_answer(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    if (r->out == NULL || r->connection->buffered) {
+        return NGX_OK;
+    }
+
+    /* a filter, as that of "ssi_types *", has kept the wish to flush */
+
+    r->out->buf->flush = 1;
+    r->connection->buffered |= NGX_HTTP_WRITE_BUFFERED;
+
+    return ngx_http_output_filter(r, NULL) == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 
 

@@ -616,6 +616,10 @@ ngx_http_socketio_request_result(ngx_http_request_t *sr, void *data,
 {
     ngx_http_socketio_request_t  *rq = data;
 
+    if (rc == NGX_AGAIN && sr->aio) {
+        return rc;      /* a thread reads it from a file */
+    }
+
     rq->rc = rc;
 
     if (!(rq->again && ngx_http_socketio_request_stale(rq))

@@ -13,13 +13,20 @@ use SIO::Backend;
 use SIO::Client;
 use SIO::EIO;
 use SIO::Nginx;
-use SIO::Util qw(read_file wait_until);
+use SIO::Proc;
+use SIO::Util qw(program read_file wait_until);
 use SIO::Webhooks qw(webhooks_of disconnect_of client_of);
 use Test::More;
 use Time::HiRes qw(sleep);
 
 my $backend = SIO::Backend->new->start;
 my $second = SIO::Backend->new->start;
+
+# What is cached is in files, which threads may read.
+
+my $threads =
+    SIO::Proc->run([ program($ENV{SIO_NGINX} // 'nginx'), '-V' ])->{err}
+        =~ /--with-threads/ ? 'aio threads;' : '';
 
 my $nginx = SIO::Nginx->new(
     workers => 4,
@@ -30,6 +37,7 @@ my $nginx = SIO::Nginx->new(
     upstream one    { server @{[ $backend->address ]}; keepalive 1; }
 
     proxy_cache_path %%PREFIX%%/cache keys_zone=acks:1m;
+    $threads
 
     log_format hooks '\$socketio_event \$upstream_cache_status';
 
