@@ -81,23 +81,20 @@ sub sid {
 # A body of which the session is told that it has begun, and cannot end.
 
 sub begin {
-    my ($path, $sid) = @_;
-
-    my $c = connection();
+    my ($c, $path, $sid) = @_;
 
     $c->{method} = 'POST';
     $c->write("POST $path?EIO=4&transport=polling&sid=$sid HTTP/1.1\r\n"
               . "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n40x\r\n");
 
     passed($here);
-
-    return $c;
 }
 
 
 subtest 'what a client sends behind a malformed body' => sub {
-    my $c = begin('/elsewhere/', sid($here, '/elsewhere/'));
+    my $c = connection();
 
+    begin($c, '/elsewhere/', sid($here, '/elsewhere/'));
     $c->write("zz\r\n");
 
     my $proxied = $slow->accept or die "accept: $!";
@@ -120,14 +117,14 @@ subtest 'what a client sends behind a malformed body' => sub {
 
 
 subtest 'an answer to a request that is being closed' => sub {
+    my $c = connection();
     my $sid = sid($there, '/socket.io/');
 
     $there->post("/socket.io/?EIO=4&transport=polling&sid=$sid", '1');
 
     kill 'STOP', $workers[1];
 
-    my $c = begin('/socket.io/', $sid);
-
+    begin($c, '/socket.io/', $sid);
     $c->write("zz\r\n");
     passed($here);
 
