@@ -221,6 +221,7 @@ ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line, u_char *from,
     rest.len = end - pos;
 
     if (head.kind != NGX_HTTP_SOCKETIO_ANSWER) {
+        ngx_reset_pool(b->worker->pool);
         ngx_http_socketio_remote_result(b, &head.waiter, head.kind, &rest);
         return;
     }
@@ -280,17 +281,13 @@ ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
             due = ngx_cpymem(due, &d, sizeof(d));
         }
 
-    } else {
-        ngx_reset_pool(b->worker->pool);
-
-        if (kind != NGX_HTTP_SOCKETIO_ACKED
-            || ngx_http_socketio_result_acked_decode(body, &acked,
-                                                     b->worker->pool)
-               != NGX_OK
-            || !ngx_http_socketio_command_values(&acked.args))
-        {
-            return;
-        }
+    } else if (kind != NGX_HTTP_SOCKETIO_ACKED
+               || ngx_http_socketio_result_acked_decode(body, &acked,
+                                                        b->worker->pool)
+                  != NGX_OK
+               || !ngx_http_socketio_command_values(&acked.args))
+    {
+        return;
     }
 
     if (to.slot >= NGX_SIO_HUB_SLOTS) {

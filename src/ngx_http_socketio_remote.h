@@ -94,7 +94,8 @@ void ngx_http_socketio_remote_answer(ngx_http_socketio_line_t *line,
 
 /*
  * In the bridge: a RESULT or ACKED, which begins with its tag, for a waiter of
- * any worker; what it says is due becomes due from this one.
+ * any worker; what it says is due becomes due from this one.  The body may be in
+ * worker->pool, and is read there.
  */
 void ngx_http_socketio_remote_result(ngx_http_socketio_bridge_t *b,
     ngx_sio_waiter_t *waiter, ngx_uint_t kind, ngx_str_t *body);

@@ -444,21 +444,24 @@ for my $library (qw(redis ioredis)) {
         my $reply = later($hosts[0], { event => 'how', args => ['?'],
             ack => \1, timeout => 15000 * scale() });
 
+        # more than a pool has in one block
+        my @says = map { $_ . 'x' x 10_000 } 0 .. 2;
+
         for my $i (0 .. 2) {
             my $packet = $all[$i]->wait_for(sub {
                 $_[0]{type} == 2 && $_[0]{data}[0] eq 'how'
             }, 15);
 
-            $all[$i]->ack($packet, "I $i");
+            $all[$i]->ack($packet, $says[$i]);
         }
 
         my $said = $reply->();
 
         ok($said->{complete}, 'emit waits for all');
         is_deeply([ sort map { $_->{args}[0] } @{ $said->{acks} } ],
-                  [ 'I 0', 'I 1', 'I 2' ], 'and has their answers');
+                  \@says, 'and has their answers');
         is_deeply([ grep { !defined $_->{sid} } @{ $said->{acks} } ],
-                  [ { sid => undef, args => ['I 2'] } ],
+                  [ { sid => undef, args => [ $says[2] ] } ],
                   'but does not know whose they are');
 
         $node->signal('STOP');
