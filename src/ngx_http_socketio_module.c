@@ -552,8 +552,7 @@ ngx_http_socketio_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->max_namespaces, prev->max_namespaces,
                               256);
     ngx_conf_merge_uint_value(conf->max_rooms, prev->max_rooms, 65535);
-    ngx_conf_merge_uint_value(conf->max_name, prev->max_name,
-                              NGX_HTTP_SOCKETIO_MAX_NAME);
+    ngx_conf_merge_uint_value(conf->max_name, prev->max_name, 255);
 
     /* the rate and its burst belong together */
 
