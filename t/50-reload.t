@@ -363,6 +363,9 @@ subtest 'another size of the zone' => sub {
     ok(wait_until(20, sub { 1 >= grep { alive($_) } @old }),
        'zone: others do not wait');
 
+    # Its worker may be the one that stays.
+    $backend->wait_done(1, 20, type => 'disconnect', sid => $ws->sid);
+
     complaints($nginx, 'zone');
 
     $nginx->stop;
