@@ -443,6 +443,10 @@ ngx_http_socketio_api_finish(ngx_http_socketio_api_t *api)
         ngx_del_timer(&api->timer);
     }
 
+    if (r->post_action) {
+        return;     /* its client has left */
+    }
+
     rc = ngx_http_socketio_api_answer(api);
 
     ngx_http_finalize_request(r, rc);

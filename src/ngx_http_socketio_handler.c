@@ -72,6 +72,7 @@ static ngx_int_t ngx_http_socketio_handler_begin(
 static ngx_int_t ngx_http_socketio_handler_complete(
     ngx_http_socketio_exchange_t *x);
 static void ngx_http_socketio_handler_await(ngx_http_socketio_exchange_t *x);
+static void ngx_http_socketio_handler_test_reading(ngx_http_request_t *r);
 static void ngx_http_socketio_handler_test_writing(ngx_http_request_t *r);
 static ngx_int_t ngx_http_socketio_handler_refuse(
     ngx_http_socketio_exchange_t *x);
@@ -526,7 +527,7 @@ ngx_http_socketio_handler_upgrade(ngx_http_socketio_exchange_t *x)
         ngx_add_timer(&x->timer, NGX_HTTP_SOCKETIO_HANDLER_UPGRADE);
 
         r->main->count++;
-        r->read_event_handler = ngx_http_test_reading;
+        r->read_event_handler = ngx_http_socketio_handler_test_reading;
         r->write_event_handler = ngx_http_request_empty_handler;
 
         return NGX_DONE;
@@ -588,7 +589,7 @@ ngx_http_socketio_handler_poll(ngx_http_socketio_exchange_t *x)
     r->write_event_handler = ngx_http_socketio_handler_test_writing;
 
     if (!r->discard_body) {
-        r->read_event_handler = ngx_http_test_reading;
+        r->read_event_handler = ngx_http_socketio_handler_test_reading;
     }
 
     ngx_http_socketio_handler_route(x, NGX_HTTP_SOCKETIO_POLL, NULL);
@@ -746,8 +747,33 @@ ngx_http_socketio_handler_await(ngx_http_socketio_exchange_t *x)
     ngx_add_timer(&x->timer, conf->ping_interval + conf->ping_timeout
                              + NGX_HTTP_SOCKETIO_HANDLER_SLACK);
 
-    r->read_event_handler = ngx_http_test_reading;
+    r->read_event_handler = ngx_http_socketio_handler_test_reading;
     r->write_event_handler = ngx_http_socketio_handler_test_writing;
+}
+
+
+/* It may be gone then, or have its location's post_action to do. */
+
+static void
+ngx_http_socketio_handler_test_reading(ngx_http_request_t *r)
+{
+    ngx_sio_waiter_t               waiter;
+    ngx_http_socketio_worker_t    *w;
+    ngx_http_socketio_parked_t    *parked;
+    ngx_http_socketio_exchange_t  *x;
+
+    x = ngx_http_get_module_ctx(r, ngx_http_socketio_module);
+
+    w = x->worker;
+    waiter = x->parked->waiter;
+
+    ngx_http_test_reading(r);
+
+    parked = ngx_http_socketio_parked(w, &waiter);
+
+    if (parked != NULL && parked->request->post_action) {
+        ngx_http_socketio_handler_left(x);
+    }
 }
 
 
@@ -768,7 +794,6 @@ ngx_http_socketio_handler_test_writing(ngx_http_request_t *r)
         ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
     }
 }
-
 
 /*
  * The session was told of a body that it will not get.  The client hears of
@@ -861,6 +886,10 @@ ngx_http_socketio_handler_unwait(ngx_http_socketio_exchange_t *x)
     ngx_http_socketio_unpark(x->parked);
     x->parked = NULL;
 
+    if (r->post_action) {
+        return;     /* it is elsewhere already */
+    }
+
     if (!r->discard_body) {
         r->read_event_handler = ngx_http_block_reading;
     }
@@ -951,6 +980,11 @@ ngx_http_socketio_handler_timeout(ngx_event_t *ev)
     r = x->request;
     c = r->connection;
 
+    if (r->post_action) {
+        ngx_http_socketio_handler_left(x);
+        return;
+    }
+
     if (ngx_http_socketio_handler_kept(x)) {
         ngx_add_timer(ev, NGX_HTTP_SOCKETIO_HANDLER_SLACK);
         return;
@@ -985,6 +1019,11 @@ ngx_http_socketio_handler_answer(ngx_http_socketio_parked_t *p,
     x = p->data;
     r = x->request;
     c = r->connection;
+
+    if (r->post_action) {
+        ngx_http_socketio_handler_left(x);
+        return;
+    }
 
     ngx_http_socketio_handler_unwait(x);
 

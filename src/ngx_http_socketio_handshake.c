@@ -502,6 +502,15 @@ ngx_http_socketio_handshake_detach(ngx_event_t *ev)
     r = hs->request;
     c = r->connection;
 
+    if (r->post_action) {
+
+        /* its client has left, and nginx has something else to do with it */
+
+        hs->cleanup->handler = NULL;
+        ngx_http_socketio_handshake_abandoned(hs);
+        return;
+    }
+
     if (ngx_http_socketio_handshake_wait(hs) == NGX_AGAIN) {
         return;
     }

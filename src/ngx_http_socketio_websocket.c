@@ -818,13 +818,13 @@ ngx_http_socketio_websocket_reset(ngx_http_socketio_websocket_t *ws)
 }
 
 
-/* How the session ended, if it was the WebSocket's and has. */
+/* How the session ended, if it was the WebSocket's and has; ctx or NULL. */
 
 static void
 ngx_http_socketio_websocket_show(ngx_http_socketio_websocket_t *ws,
     ngx_http_socketio_ctx_t *ctx)
 {
-    if (ws->reason == NGX_SIO_REASONS) {
+    if (ws->reason == NGX_SIO_REASONS || ctx == NULL) {
         return;
     }
 

@@ -262,7 +262,7 @@ ngx_http_socketio_dismiss(ngx_http_socketio_worker_t *w)
     for (i = 0; i < w->park.nentries; i++) {
         r = w->park.entries[i]->request;
 
-        if (r == NULL) {
+        if (r == NULL || r->post_action) {
             continue;
         }
 

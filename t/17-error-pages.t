@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
-# A request that nginx sends elsewhere, or is about to close, is ours no more:
-# neither what its client sends late, nor what another worker says late, may
-# come back to us.
+# A request that nginx sends elsewhere, to an error_page or a post_action, or is
+# about to close, is ours no more: neither what its client sends late, nor what
+# another worker says late, may come back to us.
 
 use strict;
 use warnings;
@@ -29,6 +29,11 @@ my $nginx = SIO::Nginx->new(workers => 2, server => <<"EOS")->start;
         location /elsewhere/ {
             socketio;
             error_page 400 = \@elsewhere;
+        }
+
+        location /counted/ {
+            socketio;
+            post_action \@elsewhere;
         }
 
         location \@elsewhere {
@@ -113,6 +118,32 @@ subtest 'what a client sends behind a malformed body' => sub {
 
     is($r->{status}, 200, 'answered by the error_page');
     is($r->{body}, 'elsewhere', 'in its words');
+};
+
+
+subtest 'a client that leaves its poll to a post_action' => sub {
+    my $c = connection();
+    my $sid = sid($here, '/socket.io/');
+
+    $c->write("GET /counted/?EIO=4&transport=polling&sid=$sid HTTP/1.1\r\n"
+              . "Host: a\r\n\r\n");
+    passed($here);
+    $c->close;
+
+    my $proxied = $slow->accept or die "accept: $!";
+    my $session = "/socket.io/?EIO=4&transport=polling&sid=$sid";
+
+    is($here->post($session, '40')->{status}, 400,
+       'the session has ended with it');
+
+    $proxied->blocking(1);
+    sysread $proxied, my $request, 65536;
+    print $proxied "HTTP/1.0 200 OK\r\n\r\n";
+    close $proxied;
+
+    passed($here);
+
+    is("@{[ $nginx->workers ]}", "@workers", 'the worker lives');
 };
 
 
