@@ -18,6 +18,7 @@ typedef struct {
     ngx_http_socketio_worker_t  *worker;
     ngx_sio_session_t           *session;
     ngx_queue_t                  results;
+    ngx_uint_t                   failed;    /* something could not be read */
 } ngx_http_socketio_missed_t;
 
 
@@ -489,6 +490,7 @@ ngx_http_socketio_take_missed(ngx_http_socketio_worker_t *w,
 
     missed.worker = w;
     missed.session = s;
+    missed.failed = 0;
     ngx_queue_init(&missed.results);
 
     rc = ngx_sio_hub_replay(w->hub, position, ngx_sio_hub_position(w->hub),
@@ -496,7 +498,7 @@ ngx_http_socketio_take_missed(ngx_http_socketio_worker_t *w,
 
     ngx_http_socketio_result_flush(w, &missed.results);
 
-    return rc;
+    return missed.failed ? NGX_ERROR : rc;
 }
 
 
@@ -518,6 +520,7 @@ ngx_http_socketio_replay(void *data, ngx_sio_hub_entry_t *e)
     ngx_reset_pool(w->pool);
 
     if (ngx_http_socketio_command_decode(&e->body, &cmd, w->pool) != NGX_OK) {
+        missed->failed = 1;
         return;
     }
 

@@ -28,9 +28,9 @@
 
 
 static void ngx_http_socketio_dismiss(ngx_http_socketio_worker_t *w);
-static void ngx_http_socketio_entry(ngx_sio_hub_t *hub,
+static ngx_int_t ngx_http_socketio_entry(ngx_sio_hub_t *hub,
     ngx_sio_hub_entry_t *e);
-static void ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
+static ngx_int_t ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_entry_t *e);
 static void ngx_http_socketio_down(ngx_sio_hub_t *hub,
     ngx_sio_hub_addr_t dead);
@@ -276,7 +276,7 @@ ngx_http_socketio_dismiss(ngx_http_socketio_worker_t *w)
 
 /* The log. */
 
-static void
+static ngx_int_t
 ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
 {
     ngx_http_socketio_worker_t  *w;
@@ -314,8 +314,7 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
         break;
 
     case NGX_HTTP_SOCKETIO_COMMAND:
-        ngx_http_socketio_command(w, e);
-        break;
+        return ngx_http_socketio_command(w, e);
 
     case NGX_HTTP_SOCKETIO_REMOTE:
 
@@ -347,10 +346,12 @@ ngx_http_socketio_entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
         /* a newer version of this module writes what we do not know */
         break;
     }
+
+    return NGX_OK;
 }
 
 
-static void
+static ngx_int_t
 ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
     ngx_sio_hub_entry_t *e)
 {
@@ -362,14 +363,14 @@ ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
 
     rc = ngx_http_socketio_command_decode(&e->body, &cmd, w->pool);
 
-    if (rc != NGX_OK) {
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
 
-        if (rc == NGX_DECLINED) {
-            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                          "an entry of the log is not a command");
-        }
-
-        return;
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "an entry of the log is not a command");
+        return NGX_OK;
     }
 
     cmd.local = !(e->flags & NGX_SIO_HUB_SHIP);
@@ -385,6 +386,8 @@ ngx_http_socketio_command(ngx_http_socketio_worker_t *w,
     if (!cmd.local && w->bridge != NULL) {
         ngx_http_socketio_bridge_wake(w->bridge);
     }
+
+    return NGX_OK;
 }
 
 

@@ -91,8 +91,12 @@ typedef struct {
     /*
      * An entry for everybody or for this worker, also one of its own; with
      * NGX_SIO_HUB_ECHO also one that it has sent to another.
+     *
+     *   NGX_OK
+     *   NGX_ERROR  no memory, nothing was done; it is given again later, and
+     *              nothing behind it before
      */
-    void  (*entry)(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
+    ngx_int_t  (*entry)(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
 
     /*
      * A worker closed, died or was declared lost.  Comes once for each worker

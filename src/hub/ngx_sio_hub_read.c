@@ -328,10 +328,14 @@ ngx_sio_hub_read_dispatch(ngx_sio_hub_t *hub, ngx_sio_ring_entry_t *re)
         break;
 
     default:
-        hub->ops->entry(hub, &e);
+        rc = hub->ops->entry(hub, &e);
+
+        if (rc != NGX_OK) {
+            hub->position = re->position;
+        }
     }
 
-    return NGX_OK;
+    return rc;
 }
 
 
