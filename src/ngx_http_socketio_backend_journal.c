@@ -390,18 +390,22 @@ ngx_http_socketio_backend_orphan(ngx_http_socketio_worker_t *w, uint64_t id,
 
     peer = ngx_http_socketio_backend_journal_peer(w, location, &head, parts);
 
-    if (peer) {
-        peer->journal = id;
+    if (peer == NULL) {
 
-        /*
-         * The backend may still be at work on what the dead has asked last:
-         * if that is soon done, the end comes behind it.
-         */
+        /* there may be memory for it later, here or in a sibling */
 
-        ngx_http_socketio_backend_stall(peer);
+        ngx_http_socketio_backend_review(w);
+        return;
     }
 
-    /* otherwise it is left to a sibling, when this worker has gone */
+    peer->journal = id;
+
+    /*
+     * The backend may still be at work on what the dead has asked last: if that
+     * is soon done, the end comes behind it.
+     */
+
+    ngx_http_socketio_backend_stall(peer);
 
     return;
 
