@@ -219,30 +219,24 @@ sub application {
 }
 
 
-# Each visit begins with four connections, the first to the first worker.
+# Each visit begins with four connections.
 
 sub connections {
-    my ($workers) = @_;
+    my ($worker) = $nginx->workers;
 
-    my @workers = $nginx->workers;
-
-    for my $i (0 .. 3) {
-        my $worker = $workers[$i > 0 && $workers > 1];
-
-        $http[$i] = $nginx->connect_to($worker, timeout => 20);
-    }
+    @http = map { $nginx->connect_to($worker, timeout => 20) } 0 .. 3;
 }
 
 
 # One visit, in which the nth allocation fails; what is wrong about it.
 
 sub visit {
-    my ($n, $workers) = @_;
+    my ($n) = @_;
 
     my $eio = SIO::EIO->new(port => $nginx->port, timeout => 20);
     my (%visit, @hurt, @wrong);
 
-    connections($workers);
+    connections();
     $eio->{http} = $http[0];
 
     my $mark = $nginx->mark;
@@ -327,20 +321,18 @@ sub ends {
 
 
 sub walk {
-    my ($workers) = @_;
-
-    start(workers => $workers);
+    start();
 
     my @workers = $nginx->workers;
 
     # Whatever is made once and kept is made by now.
-    visit(1 << 30, $workers) for 1 .. 3;
+    visit(1 << 30) for 1 .. 3;
 
-    my $calm = visit(1 << 30, $workers);
+    my $calm = visit(1 << 30);
 
     is($calm->{wrong}, undef, "a visit takes $calm->{count} allocations");
 
-    my @visits = map { visit($_, $workers) } 1 .. $calm->{count};
+    my @visits = map { visit($_) } 1 .. $calm->{count};
     my @failed = grep { $_->{failed} } @visits;
     my @wrong = map { $_->{wrong} // () } @visits;
     my $hurt = grep { $_->{hurt} } @visits;
@@ -404,8 +396,7 @@ CONF
 }
 
 
-subtest 'in one worker' => sub { walk(1) };
-subtest 'by way of another worker' => sub { walk(2) };
+subtest 'a visit' => sub { walk() };
 subtest 'the first webhook' => sub { first_webhook() };
 
 
@@ -422,7 +413,7 @@ subtest 'a large emit' => sub {
     my $emit = sub {
         my ($n) = @_;
 
-        connections(1);
+        connections();
         $other->{queue} = [];
 
         $nomem->nth($n);
