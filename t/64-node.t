@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Socket::INET;
 use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
 use SIO::Client;
@@ -613,6 +614,34 @@ subtest 'a long list' => sub {
          'which is said');
 
     $node->close_stdin;
+    $host->stop;
+};
+
+
+# Larger than what may be on its way to Redis, so it goes alone.
+
+subtest 'a question of 17 MB' => sub {
+    my $host = host('huge', 'socketio_zone socketio 256m;'
+                            . 'client_max_body_size 32m;');
+    my $ear = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                    PeerPort => $redis->port) or die "$!";
+
+    print $ear "SUBSCRIBE huge-request#/#\r\n";
+    SIO::Redis::reply($ear);
+
+    my $said = later($host, { event => 'e', args => [ 'x' x 17_000_000 ],
+                              ack => \1, timeout => 2000 });
+    my $heard = '';
+
+    eval {
+        local $SIG{ALRM} = sub { die "nothing\n" };
+        alarm 20 * scale();
+        $heard = SIO::Redis::reply($ear)->[2];
+    };
+
+    alarm 0;
+    cmp_ok(length $heard, '>', 17_000_000, 'is asked');
+    ok(!$said->()->{complete}, 'whom nobody answers');
     $host->stop;
 };
 

@@ -866,9 +866,12 @@ ngx_sio_queue_publish(ngx_sio_queue_t *q, ngx_str_t *channel,
         return NGX_DECLINED;
     }
 
+    /* one that is larger than all may be goes without another one */
+
     if (q->ndue >= q->conf->max_pending
-        || (q->ndue && size > q->conf->max_buffer - ngx_min(q->due_bytes,
-                                                      q->conf->max_buffer)))
+        || (q->due_bytes
+            && size > q->conf->max_buffer - ngx_min(q->due_bytes,
+                                                    q->conf->max_buffer)))
     {
         return NGX_AGAIN;
     }
