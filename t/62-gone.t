@@ -357,6 +357,58 @@ subtest 'hosts that share one of two queues' => sub {
 };
 
 
+# As when there are so many hosts that one which was silent for a minute loses
+# its place: somebody says goodbye in its name, and another one has it then.
+
+subtest 'one comes back whose place was given away' => sub {
+    my $here = host($redis->url . ' channel=place');
+    my $channels = sub {
+        return @{ $redis->command('PUBSUB', 'CHANNELS', 'place.nginx.*') };
+    };
+
+    ok(wait_until(10 * scale(), sub { $channels->() == 1 }), 'a host');
+
+    my ($own) = $channels->();
+    my $there = host($redis->url . ' channel=place');
+
+    ok(wait_until(20 * scale(), sub {
+        2 == grep { status($_)->{hosts}{known} } $here, $there;
+    }), 'and another one');
+
+    my ($id) = map { /([0-9a-f]+)$/ } grep { $_ ne $own } $channels->();
+    my $client = client($here, 'all');
+    my $eio = far($there, $here);
+    my $say = sub {
+        my ($kind, $from, $body) = @_;
+
+        $redis->command('PUBLISH', 'place.nginx',
+                        pack('LCCSa16x16Q', 0x584f4953, 3, $kind, 0, $from, 0)
+                        . $body);
+    };
+
+    $say->(2, pack('H*', $id), '');
+    $say->(1, 'x' x 16, pack('QQLL', 1, 1, 1, 0));
+
+    ok(wait_until(20 * scale(), sub { status($here)->{hosts}{known} == 2 }),
+       'it is back, behind a third one');
+
+    for my $n (1 .. 20) {
+        api($there, 'emit', { event => 'n', args => [$n], to => 'all' });
+    }
+
+    is_deeply([ map { ($client->event('n') // [])->[1] } 1 .. 20 ],
+              [ 1 .. 20 ], 'it is heard, once and in order');
+    is($eio->post_raw('41/other,')->{body}, 'ok', 'and asked');
+
+    # the third one never answers
+    is_deeply(api($there, 'sockets')->{sockets}[0]{sid}, $client->sid,
+              'and asks');
+
+    $client->disconnect;
+    $_->stop for $here, $there;
+};
+
+
 $_->disconnect for @clients;
 $_->stop for @hosts;
 $redis->stop;
