@@ -117,6 +117,7 @@ ngx_sio_hub_append_retry(ngx_sio_hub_t *hub)
         __atomic_store_n(&hub->slot->waiting, 1, __ATOMIC_SEQ_CST);
         __atomic_store_n(&hub->members.slots.head->waiting, 1,
                          __ATOMIC_SEQ_CST);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
 
         if (ngx_sio_hub_append_first(hub) != NGX_OK) {
             return;
@@ -139,6 +140,7 @@ ngx_sio_hub_append_report(ngx_sio_hub_t *hub)
         ngx_queue_remove(q);
 
         e.position = w->entry.position;
+        e.ordinal = w->entry.ordinal;
         e.kind = w->entry.kind;
         e.flags = w->entry.flags;
         e.from = hub->self;

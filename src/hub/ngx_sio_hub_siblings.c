@@ -24,6 +24,7 @@ void
 ngx_sio_hub_siblings_look(ngx_sio_hub_t *hub)
 {
     uint32_t             changes, state;
+    ngx_pid_t            pid;
     ngx_uint_t           i;
     ngx_sio_slot_t      *slot;
     ngx_sio_slots_t     *slots;
@@ -43,25 +44,38 @@ ngx_sio_hub_siblings_look(ngx_sio_hub_t *hub)
         slot = &slots->slots[i];
         state = __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
         addr = ngx_sio_hub_addr(i, slot->generation);
+        pid = slot->pid;
+
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+
+        if (__atomic_load_n(&slots->head->changes, __ATOMIC_SEQ_CST)
+            != changes)
+        {
+            /* the slot of a dead one may be half its next owner's */
+            hub->unwatched = 1;
+            return;
+        }
 
         if (state == NGX_SIO_SLOTS_FREE || state == NGX_SIO_SLOTS_GONE) {
             ngx_sio_watch_remove(&hub->watch, i);
             continue;
         }
 
-        if (slot->pid == hub->members.slots.pid
+        if (pid == hub->members.slots.pid
             || ngx_sio_watch_has(&hub->watch, addr))
         {
             continue;
         }
 
-        if (ngx_sio_watch_add(&hub->watch, addr, slot->pid) != NGX_OK) {
+        if (ngx_sio_watch_add(&hub->watch, addr, pid) != NGX_OK) {
             hub->unwatched = 1;
         }
 
         if (!ngx_sio_slots_running(slots, i)) {
             ngx_sio_watch_remove(&hub->watch, i);
             ngx_sio_hub_siblings_ended(hub, addr);
+
+            changes = __atomic_load_n(&slots->head->changes, __ATOMIC_SEQ_CST);
         }
     }
 }
