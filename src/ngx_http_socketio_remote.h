@@ -50,6 +50,7 @@ void ngx_http_socketio_remote_gone(ngx_http_socketio_remote_t *remote);
  *   NGX_OK        it will be answered
  *   NGX_DECLINED  there is no such host
  *   NGX_BUSY      not now
+ *   NGX_ERROR     it is too large for the log
  */
 ngx_int_t ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w,
     ngx_str_t *sid, ngx_uint_t kind, ngx_http_socketio_routed_t *routed,

@@ -169,7 +169,10 @@ ngx_http_socketio_remote_forward(ngx_http_socketio_worker_t *w, ngx_str_t *sid,
 }
 
 
-/* NGX_OK; NGX_AGAIN: not yet; NGX_BUSY: too large, or nobody waits for it. */
+/*
+ * NGX_OK; NGX_AGAIN: not yet; NGX_BUSY: nor later, since nobody waits for it;
+ * NGX_ERROR: it is too large.
+ */
 
 static ngx_int_t
 ngx_http_socketio_remote_ask(ngx_http_socketio_worker_t *w, ngx_str_t *text,
@@ -184,6 +187,10 @@ ngx_http_socketio_remote_ask(ngx_http_socketio_worker_t *w, ngx_str_t *text,
          ? ngx_sio_hub_append(w->hub, NGX_HTTP_SOCKETIO_REMOTE,
                               NGX_SIO_HUB_NOW, holder, text, 1, NULL)
          : NGX_BUSY;
+
+    if (rc == NGX_DECLINED) {
+        return NGX_ERROR;
+    }
 
     if (owner == NULL || (rc != NGX_OK && rc != NGX_BUSY)) {
         return (rc == NGX_OK) ? NGX_OK : NGX_BUSY;

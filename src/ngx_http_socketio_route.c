@@ -137,18 +137,18 @@ ngx_http_socketio_route(ngx_http_socketio_worker_t *w, ngx_uint_t kind,
         rc = ngx_http_socketio_remote_forward(w, sid, kind, &routed, body,
                                               parked);
 
-        if (rc == NGX_OK || (rc == NGX_BUSY
-                             && !ngx_http_socketio_awaited(kind)))
-        {
-            return;
-        }
-
         if (rc == NGX_DECLINED) {
             goto unknown;
         }
 
-        (void) ngx_http_socketio_answer_to(w, waiter, NGX_SIO_ANSWER_BAD,
-                                           NULL);
+        if (rc != NGX_OK && ngx_http_socketio_awaited(kind)) {
+            (void) ngx_http_socketio_answer_to(w, waiter,
+                                               rc == NGX_BUSY
+                                               ? NGX_SIO_ANSWER_BUSY
+                                               : NGX_SIO_ANSWER_BAD,
+                                               NULL);
+        }
+
         return;
     }
 

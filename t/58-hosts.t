@@ -286,6 +286,48 @@ subtest 'while the other host stands still' => sub {
 };
 
 
+# The log has room for some requests, and more are kept by those who ask.
+
+subtest 'while the worker that serves the queue stands still' => sub {
+    my $third = SIO::Nginx->new(
+        workers => 2,
+        events  => 'worker_connections 1024;',
+        http    => 'socketio_zone socketio 8m; socketio_message_queue '
+                   . $redis->url . ' channel=d; access_log off;',
+        server  => <<'EOS')->start;
+    location /socket.io/ { socketio; socketio_max_payload 200k; }
+EOS
+
+    $third->allow(qr/message queue|is full|exited on signal 9/);
+
+    my @sessions = map { session($first) } 1 .. $many;
+
+    $second->stop;
+    $second = $third;
+    ok(heard(), 'a host of two workers');
+
+    my ($server) = $third->log =~ /(\d+)#\d+: this worker serves/;
+    my ($other) = grep { $_ != $server } $third->workers;
+    my @ways = map { $third->connect_to($other, timeout => 60) } @sessions;
+
+    kill 'STOP', $server;
+
+    my $body = '42["n","' . 'x' x $octets . '"]';
+    my @posts = map {
+        $ways[$_]->start('POST', $sessions[$_]->url('polling'), body => $body)
+    } 0 .. $#sessions;
+
+    ok(wait_until(20, sub { grep { $_->ready } @posts }),
+       'who finds no room is answered');
+
+    my @now = grep { $_->ready } @posts;
+
+    is_deeply(answers(@now), { 503 => scalar @now }, 'to come again');
+
+    kill 'KILL', $server;
+};
+
+
 $_->stop for $first, $second;
 
 done_testing();
