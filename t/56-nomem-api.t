@@ -139,6 +139,7 @@ $host->walk->add('a log that is full', sub {
 
 
 my $long = '"' . join('","', map { "room-$_" . 'x' x 20 } 1 .. 40) . '"';
+my $last = 'room-40' . 'x' x 20;
 
 sub come {
     my ($v) = @_;
@@ -171,6 +172,18 @@ $host->walk->add('API', sub {
                     . '"except":["b","c"]}');
     $post->('emit', '{"event":"octets","args":[{"_placeholder":true,"num":0}],'
                     . '"attachments":["AQID"],"to":"all"}');
+
+    # what was told to have been done is heard, unless it has ended the session
+    if (!@{ $v->{hurt} }) {
+        $v->packet($eio, qr/^42\["news",/);
+        $v->packet($eio, qr/^451-\["octets",/);
+
+        for my $other (@{ $host->{others} }) {
+            push @{ $v->{wrong} }, 'another client misses it'
+                if !$other->event('news', 3) && !$other->eio->{ws}{closed};
+        }
+    }
+
     $post->('batch', '[{"join":{"in":["all"],"rooms":["again"]}},'
                      . '{"emit":{"event":"news","to":"again"}},'
                      . '{"leave":{"in":["all"],"rooms":["again"]}}]');
@@ -202,6 +215,11 @@ $host->walk->add('rooms', sub {
     };
 
     $post->('join', "{\"in\":[\"$sid\"],\"rooms\":[$long]}");
+
+    if (!@{ $v->{hurt} }) {
+        $post->('emit', "{\"event\":\"in\",\"to\":\"$last\"}");
+        $v->packet($eio, qr/^42\["in"\]/) if !@{ $v->{hurt} };
+    }
 
     $get->($here, $_) for 'sockets', 'rooms';
     $get->($api, $_) for 'sockets?room=all&limit=1', "sockets/$sid";

@@ -222,14 +222,19 @@ sub unlucky_visit {
     my ($path) = @_;
 
     my $mark = $nginx->mark;
+    my ($fine, $died, $failed);
 
-    $nomem->path($path, 1);
+    # the reload before may have been slow
+    for (1 .. 3) {
+        $nomem->path($path, 1);
 
-    my $fine = eval { visit() };
-    my $died = $@;
-    my $failed = $nomem->failed;
+        $fine = eval { visit() };
+        $died = $@;
+        $failed = $nomem->failed;
 
-    $nomem->record;
+        $nomem->record;
+        last if $failed || !$fine;
+    }
 
     my @wrong;
 
@@ -294,9 +299,12 @@ subtest 'a worker that is killed' => sub {
 
     is(killed(), 1, 'what it leaves is told');
 
-    my @paths = grep { $_->{seen} && !$_->{failed}
-                       && SIO::Walk::is_of($_, 'conf') }
-                $nomem->paths;
+    my $sites = SIO::Nomem::sites();
+    my @paths = grep {
+        my $site = $sites->{$_->{calls}[0]};
+
+        $_->{seen} && $site && $site->{function} =~ /_journal_copy\z/;
+    } $nomem->paths;
 
     is(killed($_), 1, $nomem->name($_)) for @paths;
 

@@ -6,8 +6,8 @@
 # told; nobody else notices, and nothing is left behind.  56-nomem-api.t is about
 # what the application says, 56-nomem-conf.t about what is made once.
 #
-# In the end there is a table, and no place in the source is left out, but for
-# those of queues, see 56-nomem-queue.t.
+# In the end there is a table, and no place in the source is left out; those of
+# queues are those of 56-nomem-hosts.t.
 
 
 use strict;

@@ -87,7 +87,7 @@ sub left {
     my @left;
 
     # what has ended may still be on its way out
-    wait_until(5 * scale(), sub {
+    wait_until(30 * scale(), sub {
         my %now = $self->live;
 
         # a ping has a form for each kind of client that was there
