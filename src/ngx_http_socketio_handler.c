@@ -795,6 +795,7 @@ ngx_http_socketio_handler_test_writing(ngx_http_request_t *r)
     }
 }
 
+
 /*
  * The session was told of a body that it will not get.  The client hears of
  * it when the session has: its next POST may be quicker than the log, and
