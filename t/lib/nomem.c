@@ -73,6 +73,7 @@ static int             nomem_trace = -1;
 static char           *nomem_low, *nomem_high;  /* the module */
 static nomem_block_t   nomem_blocks[NOMEM_BLOCKS];
 static unsigned        nomem_used;
+static char            nomem_room[4096] __attribute__((aligned(16)));
 
 
 static void nomem_gone(void *block);
@@ -199,13 +200,12 @@ nomem_early(size_t size)
     void  *p;
 
     static size_t  used;
-    static char    room[4096] __attribute__((aligned(16)));
 
-    if (used + size > sizeof(room)) {
+    if (used + size > sizeof(nomem_room)) {
         return NULL;
     }
 
-    p = room + used;
+    p = nomem_room + used;
     used += (size + 15) & ~(size_t) 15;
 
     return p;
@@ -317,9 +317,19 @@ nomem_here(void *block, nomem_path_t *path)
 void
 free(void *p)
 {
-    static void  *real;
+    static void          *real;
+    static volatile int   looking;    /* dlsym() calls this, too */
 
+    if (p == NULL || looking
+        || ((char *) p >= nomem_room
+            && (char *) p < nomem_room + sizeof(nomem_room)))
+    {
+        return;
+    }
+
+    looking = (real == NULL);
     nomem_next(&real, "free");
+    looking = 0;
 
     nomem_gone(p);
 
