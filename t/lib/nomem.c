@@ -295,13 +295,21 @@ nomem_gone(void *block)
 static void
 nomem_here(void *block, nomem_path_t *path)
 {
+    size_t          i;
     nomem_block_t  *b;
 
     if (block == NULL || path == NULL) {
         return;
     }
 
-    b = nomem_block(block);
+    i = ((uintptr_t) block >> 4) * 2654435761u % NOMEM_BLOCKS;
+
+    /* the first that is free, or was */
+    while (nomem_blocks[i].block && nomem_blocks[i].path) {
+        i = (i + 1) % NOMEM_BLOCKS;
+    }
+
+    b = &nomem_blocks[i];
 
     if (b->block == NULL && ++nomem_used > NOMEM_BLOCKS / 2) {
         abort();
