@@ -44,6 +44,14 @@ my $server = <<'EOF' =~ s/%%SECONDS%%/$patience/r;
             socketio_max_payload 20k;
         }
 
+        # nor of those, and a POST of a few events has to wait
+        location /held/ {
+            socketio;
+            socketio_event_rate 1r/s burst=1;
+            socketio_ping_interval 120s;
+            socketio_max_payload 20k;
+        }
+
         location /_api/ {
             socketio_api;
             client_body_buffer_size 64k;
@@ -286,6 +294,51 @@ subtest 'what a killed worker leaves' => sub {
 
     $nginx->stop;
 };
+
+
+# A poll and a POST wait in a third worker when their session has moved: they end
+# with the worker that has it now, and not with the one that had it.
+
+for my $dies ('former', 'present') {
+    subtest "the $dies owner of a session that has moved" => sub {
+        my $nginx = nginx(3, '8m');
+        my ($one, $two, $third) = $nginx->workers;
+        my ($poll, $post) = map { $nginx->connect_to($third, timeout => 20) }
+                            0, 1;
+
+        my $client = client_in($nginx, $one, 'polling', path => '/held/');
+        my $eio = $client->eio;
+
+        $poll = $eio->get_start(http => $poll);
+        $post = $post->start('POST', $eio->url('polling'),
+            headers => [ 'Content-Type' => 'text/plain;charset=UTF-8' ],
+            body    => $eio->encode(('42["n"]') x 6));
+
+        sleep 0.2;
+
+        my $at = $nginx->connect_to($two, timeout => 20);
+        my $ws = $eio->websocket(http => $at);
+
+        my $victim = ($dies eq 'former') ? $one : $two;
+
+        $nginx->kill_worker('KILL', $victim);
+        wait_until(20, sub { !grep { $_ == $victim } $nginx->workers });
+
+        if ($dies eq 'present') {
+            is(($_->wait // {})->{body}, $unknown, 'is told to both')
+                for $poll, $post;
+
+        } else {
+            is(($post->wait // {})->{body}, 'ok', 'a POST is answered');
+
+            http($nginx)->post('/_api/emit', '{"event":"n","to":"'
+                                             . $client->sid . '"}');
+            is(($poll->wait // {})->{body}, '42["n"]', 'and a poll');
+        }
+
+        $nginx->stop;
+    };
+}
 
 
 subtest 'all workers at once' => sub {
