@@ -455,8 +455,8 @@ subtest 'a large emit' => sub {
 
 # What a reply is read into is kept for the next one, unless it has grown.
 
-sub refused {
-    my ($n) = @_;
+sub answer {
+    my ($n, $is) = @_;
 
     my $eio = SIO::EIO->open(port => $nginx->port, timeout => 20);
 
@@ -468,36 +468,44 @@ sub refused {
 
     $nomem->nth($n);
 
-    my $said = eval { $eio->post('40{"is":"refused"}'); $eio->next(5) } // '';
+    my $said = eval { $eio->post("40{\"is\":\"$is\"}");
+                      $eio->next(5) // 'nothing' } // 'failed';
     my ($failed, $count) = $nomem->off;
 
     return ($said, $count);
 }
 
-subtest 'refused' => sub {
-    start();
+for my $case ([ accepted => qr/40\{"sid":.*/ ],
+              [ refused  => qr/44\{"message":"(?:no|Forbidden)"\}/ ]) {
+    my ($is, $answer) = @$case;
 
-    $backend->on({ type => 'connect', auth => { is => 'large' } }, { json => {
-        join => [ map { "\n$_" . 'x' x 20 } 1 .. 100 ] } });
-    $backend->on({ type => 'connect', auth => { is => 'refused' } },
-                 { status => 403, json => { message => 'no' } });
+    subtest $is => sub {
+        start();
 
-    my @workers = $nginx->workers;
+        $backend->on({ type => 'connect', auth => { is => 'large' } },
+                     { json => {
+                         join => [ map { "\n$_" . 'x' x 20 } 1 .. 100 ] } });
+        $backend->on({ type => 'connect', auth => { is => 'refused' } },
+                     { status => 403, json => { message => 'no' } });
 
-    refused(1 << 30) for 1 .. 2;
+        my @workers = $nginx->workers;
 
-    my ($said, $count) = refused(1 << 30);
+        answer(1 << 30, $is) for 1 .. 2;
 
-    is($said, '44{"message":"no"}', "takes $count allocations");
+        my ($said, $count) = answer(1 << 30, $is);
 
-    my @odd = grep { !/^(?:1|44\{"message":"(?:no|Forbidden)"\}|)\z/ }
-              map { (refused($_))[0] } 1 .. $count;
+        like($said, qr/^$answer\z/, "takes $count allocations");
 
-    is_deeply(\@odd, [], 'it is, or has to come again');
-    is_deeply([ $nginx->workers ], \@workers, 'the worker is the same');
+        # a client that is told nothing would wait
+        my @odd = grep { !/^(?:1|failed|$answer)\z/ }
+                  map { (answer($_, $is))[0] } 1 .. $count;
 
-    $nginx->stop;
-};
+        is_deeply(\@odd, [], 'it is, or has to come again');
+        is_deeply([ $nginx->workers ], \@workers, 'the worker is the same');
+
+        $nginx->stop;
+    };
+}
 
 $backend->stop;
 
