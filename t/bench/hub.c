@@ -39,7 +39,7 @@ typedef struct {
 
 
 static void nothing(ngx_sio_hub_t *hub);
-static void entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
+static ngx_int_t entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e);
 static void down(ngx_sio_hub_t *hub, ngx_sio_hub_addr_t dead);
 static void orphan(ngx_sio_hub_t *hub, uint64_t id, ngx_str_t *record);
 static void appended(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e,
@@ -327,7 +327,7 @@ writer(ngx_sio_mem_t *mem, double duration)
 }
 
 
-static void
+static ngx_int_t
 entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
 {
     (void) hub;
@@ -338,6 +338,8 @@ entry(ngx_sio_hub_t *hub, ngx_sio_hub_entry_t *e)
     } else {
         seen++;
     }
+
+    return NGX_OK;
 }
 
 
