@@ -353,12 +353,12 @@ ngx_http_socketio_remote_request(ngx_http_socketio_line_t *line, u_char *from,
         return;
     }
 
-    if (ngx_sio_bridge_find(b->kept, from) == NULL) {
+    ngx_memcpy(&waiter->host, from, sizeof(uint32_t));
+
+    if (waiter->host == 0 || ngx_sio_bridge_find(b->kept, from) == NULL) {
         /* nobody could answer it */
         return;
     }
-
-    ngx_memcpy(&waiter->host, from, sizeof(uint32_t));
 
     rest.data = pos;
     rest.len = end - pos;

@@ -721,6 +721,67 @@ subtest 'what a host may say' => sub {
 };
 
 
+# Requests are known by where they wait, and on which host.  Who has no name for
+# itself would answer those of this one.
+
+subtest 'a host that calls itself this one' => sub {
+    my $host = host('channel=nobody');
+    my ($worker) = $host->workers;
+    my $me = "\0" x 4 . 'm' x 12;
+    my $they;
+
+    my $ear = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                    PeerPort => $redis->port);
+
+    print $ear "PSUBSCRIBE nobody.nginx*\r\n";
+
+    my $message = sub {
+        my ($kind, $body, $to) = @_;
+
+        return [ 'nobody.nginx' . ($to ? '.' . unpack('H*', $to) : ''),
+                 pack('LCCSa16a16Q', 0x584f4953, 3, $kind, 0, $me, $to // '', 0)
+                 . $body ];
+    };
+
+    my $client = SIO::Client->connect(
+        port      => $host->port,
+        transport => 'polling',
+        timeout   => 20,
+    );
+
+    my $poll = $client->eio->get_start(
+        http => $host->connect_to($worker, timeout => 20));
+
+    publish($message->(1, pack 'QQLL', 1, 1, 1, 0));
+
+    while (my $reply = SIO::Redis::reply($ear)) {
+        next if $reply->[0] ne 'pmessage';
+
+        $they = substr $reply->[3], 8, 16;
+        last if $they ne $me;
+    }
+
+    # a poll for a session that is nowhere, in each place where one may wait
+    publish(map {
+        my ($slot, $generation, $index) = @$_;
+
+        map { $message->(7, pack('LLL4SSLa32', 1, 0, $index << 8 | $slot,
+                                 $generation, $_, 0, 4, 0, 0, 'n' x 32),
+                         $they) } 1 .. 20;
+    } map { my $slot = $_; map { my $generation = $_;
+            map { [ $slot, $generation, $_ ] } 0 .. 3 } 1 .. 4 } 0 .. 2);
+
+    ok(wait_until(20 * scale(), sub {
+        my $r = eval { api($host, 'emit', '{"event":"end"}') };
+        return $r && $r->{status} == 200;
+    }), 'the host has heard it');
+
+    is(($poll->wait // {})->{body}, '42["end"]', 'whose polls are left alone');
+
+    $host->stop;
+};
+
+
 # The octets are there once for each place in what these servers read; in what
 # the client sends they are there once.
 

@@ -29,6 +29,8 @@ ngx_sio_bridge_init(ngx_sio_bridge_t *b, ngx_sio_mem_t *mem)
         return NGX_ERROR;
     }
 
+    id[0] |= 1;     /* its first octets, the tag, shall not be 0, see waiters */
+
     if (ngx_sio_mem_lock(mem) != NGX_OK) {
         return NGX_ERROR;
     }
